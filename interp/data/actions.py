@@ -1,0 +1,197 @@
+"""Says what happens in a clip of the embedded dataset: twelve classes, each a script whose truth is known.
+
+The classes are the eleven that the ACCV 2020 paper compares, plus "Moving something down", so that every directed class
+has its opposite. A script holds the paths of things, hands and camera over the frames, the interval in which the action
+happens (a fifth to a half of the clip, anywhere in it with equal chance) and who acts. Opposite classes are each
+other's reverse in time, so the set of a clip's frames, without their order, cannot tell them apart.
+
+Axes: paths are (n, 2) arrays over the n frames of the video; positions in frame units as in `scene`, in the world that
+the camera, displaced by `camera`, looks at.
+
+>>> script = write_script("Moving something up", np.random.default_rng(0))
+>>> script.start < script.end <= script.num_frames - 1
+True
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .scene import Hand, Thing, random_hand, random_thing
+
+FPS = 12  # Something-Something V2's frame rate
+TURN = "Turning the camera {} while filming something"
+LEFT, RIGHT, UPWARDS, DOWNWARDS = (TURN.format(way) for way in ("left", "right", "upwards", "downwards"))
+UP, DOWN = "Moving something up", "Moving something down"
+CLOSER = "Moving something and something closer to each other"
+AWAY = "Moving something and something away from each other"
+COLLIDE = "Moving something and something so they collide with each other"
+PASS = "Moving something and something so they pass each other"
+BURY = "Burying something in something"
+PRETEND = "Pretending to take something from somewhere"
+CLASSES = tuple(sorted((LEFT, RIGHT, UPWARDS, DOWNWARDS, UP, DOWN, CLOSER, AWAY, COLLIDE, PASS, BURY, PRETEND)))
+
+
+@dataclass
+class Script:
+    """One clip's plan. `start` and `end` are frame positions (real numbers) between which the action happens."""
+
+    label: str
+    num_frames: int
+    start: float
+    end: float
+    camera: np.ndarray  # (n, 2), the deliberate turn and the shake together
+    things: list[tuple[Thing, np.ndarray]] = field(default_factory=list)  # with paths (n, 2), drawn in this order
+    hands: list[tuple[Hand, np.ndarray]] = field(default_factory=list)
+    acting: list[int] = field(default_factory=list)  # which things act
+    acting_hands: list[int] = field(default_factory=list)
+    heaps: list[tuple[float, float, np.ndarray]] = field(default_factory=list)  # x, y, radius over the frames (n,)
+
+    def truth(self) -> dict:
+        """The known answer, JSON-able: interval in seconds, boxes in 0..1 of the frame (None where out of sight)."""
+        boxes = [{"name": self.things[i][0].name, "box": self._boxes(self.things[i][1], self.things[i][0].reach * 0.85)}
+                 for i in self.acting]
+        for i in self.acting_hands:
+            hand, path = self.hands[i]
+            middle = path + 2.5 * hand.size * np.array([np.cos(hand.towards), np.sin(hand.towards)])
+            boxes.append({"name": "a hand", "box": self._boxes(middle, 2.7 * hand.size)})
+        return {"label": self.label, "fps": FPS, "frames": self.num_frames,
+                "interval": [round(self.start / FPS, 4), round(self.end / FPS, 4)],
+                "objects": boxes, "camera": np.round(self.camera, 4).tolist()}
+
+    def _boxes(self, path: np.ndarray, reach: float) -> list:
+        low, high = np.clip(path - self.camera - reach, 0, 1), np.clip(path - self.camera + reach, 0, 1)
+        seen = ((high - low) > 0.01).all(axis=1)
+        return [np.round([*a, *b], 3).tolist() if ok else None for a, b, ok in zip(low, high, seen, strict=True)]
+
+
+def write_script(label: str, rng: np.random.Generator) -> Script:
+    """A random script of the class `label` (one of CLASSES; else ValueError)."""
+    if label not in CLASSES:
+        raise ValueError(f"got the class {label!r}; expected one of {', '.join(CLASSES)}")
+    frames = int(rng.integers(32, 61))
+    length = rng.uniform(0.2, 0.5) * (frames - 1)
+    start = rng.uniform(0, frames - 1 - length)
+    script = Script(label, frames, start, start + length, _shake(rng, frames))
+    progress = _profile(rng, (np.arange(frames) - start) / length)
+    for _ in range(rng.integers(0, 3)):
+        script.things.append((random_thing(rng), _sway(rng, frames, rng.uniform(0.05, 0.95, 2))))
+    if rng.random() < 0.2:
+        script.heaps.append((*rng.uniform(0.1, 0.9, 2), np.full(frames, rng.uniform(0.08, 0.18))))
+    if label in (LEFT, RIGHT, UPWARDS, DOWNWARDS):
+        _turn(script, rng, progress)
+    elif label in (UP, DOWN):
+        _lift(script, rng, progress)
+    elif label in (BURY, PRETEND):
+        _handle(script, rng, (np.arange(frames) - start) / length)
+    else:
+        _meet(script, rng, progress)
+    if not script.hands and rng.random() < 0.45:
+        _hold(script, rng)
+    return script
+
+
+def _profile(rng: np.random.Generator, u: np.ndarray) -> np.ndarray:
+    """Progress 0..1 at time u (0 at the action's start, 1 at its end), speeding up and slowing down at random."""
+    u = np.clip(u, 0, 1)
+    a, b = np.exp(rng.normal(0.3, 0.3, 2))
+    return u**a / (u**a + (1 - u) ** b)
+
+
+def _shake(rng: np.random.Generator, frames: int) -> np.ndarray:
+    """A held camera's path (n, 2): a slow sway and a tremor, a few hundredths of the frame at most."""
+    t = np.arange(frames)[:, None] / FPS
+    sway = rng.uniform(0, 0.015, 2) * np.sin(2 * np.pi * (rng.uniform(0.1, 0.5, 2) * t + rng.random(2)))
+    tremor = np.zeros((frames, 2))
+    kicks = rng.normal(0, rng.uniform(0, 0.004), (frames, 2))
+    for i in range(1, frames):
+        tremor[i] = 0.8 * tremor[i - 1] + kicks[i]
+    return sway + tremor
+
+
+def _sway(rng: np.random.Generator, frames: int, place: np.ndarray) -> np.ndarray:
+    """A bystander's path (n, 2): half of them stand still, half swing to and fro through the whole clip."""
+    t = np.arange(frames)[:, None] / FPS
+    reach = rng.uniform(0.01, 0.05) * (rng.random() < 0.5)
+    turn = rng.uniform(0, 2 * np.pi)
+    swing = reach * np.sin(2 * np.pi * (rng.uniform(0.3, 1.2) * t + rng.random()))
+    return place + swing * np.array([np.cos(turn), np.sin(turn)])
+
+
+def _add(script: Script, thing: Thing, path: np.ndarray) -> None:
+    script.acting.append(len(script.things))
+    script.things.append((thing, path))
+
+
+def _turn(script: Script, rng: np.random.Generator, progress: np.ndarray) -> None:
+    way = {LEFT: (-1, 0), RIGHT: (1, 0), UPWARDS: (0, -1), DOWNWARDS: (0, 1)}[script.label]
+    step = np.array(way) * rng.uniform(0.35, 0.7)
+    step = step + step[::-1] * rng.normal(0, 0.12)  # nobody turns quite level
+    script.camera = script.camera + (progress[:, None] - 0.5) * step
+    for _ in range(rng.integers(1, 3)):
+        script.things.append((random_thing(rng), _sway(rng, script.num_frames, rng.uniform(-0.1, 1.1, 2))))
+
+
+def _lift(script: Script, rng: np.random.Generator, progress: np.ndarray) -> None:
+    step = np.array([rng.normal(0, 0.06), rng.uniform(0.35, 0.6) * (-1 if script.label == UP else 1)])
+    middle = np.array([rng.uniform(0.18, 0.82), rng.uniform(0.3, 0.7)])
+    _add(script, random_thing(rng, 0.09, 0.16), middle + (progress[:, None] - 0.5) * step)
+
+
+def _meet(script: Script, rng: np.random.Generator, progress: np.ndarray) -> None:
+    """Two things on one axis, `gap` apart along it and `lane` across it; one of them moves, or both do."""
+    first, second = random_thing(rng, 0.09, 0.14), random_thing(rng, 0.09, 0.14)
+    touch = 0.8 * (first.reach + second.reach)
+    far = touch + rng.uniform(0.32, 0.5)
+    turn = rng.normal(0, 0.35) + np.pi * rng.integers(2)
+    axis, across = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
+    lane, share = rng.normal(0, 0.03), rng.choice([0.0, 0.5, 0.5, 1.0])  # the first thing's share of the movement
+    back = forth = 0.0
+    rest = far * (share - 0.5)
+    if script.label == PASS:
+        lane = (touch + rng.uniform(0.0, 0.06)) * rng.choice([-1, 1])
+        if share != 0.5:  # around a still thing, and not out of the frame
+            far, rest = rng.uniform(0.38, 0.48), 0.0
+        gap = far * (1 - 2 * progress)
+    elif script.label == COLLIDE:
+        when = rng.uniform(0.45, 0.7)
+        u = np.clip((np.arange(script.num_frames) - script.start) / (script.end - script.start), 0, 1)
+        before, after = np.clip(u / when, 0, 1) ** rng.uniform(1.0, 1.6), np.clip((u - when) / (1 - when), 0, 1)
+        gap = far + (touch - far) * before
+        fly = rng.uniform(0.15, 0.3) * (1 - (1 - after) ** 2)
+        struck = rng.random() < 0.5  # the struck thing flies on and the other stops, or both bounce back
+        back, forth = (fly / 2, fly / 2) if not struck else (0.0, fly) if share >= 0.5 else (fly, 0.0)
+    else:
+        near = touch + rng.uniform(0.01, 0.08)
+        gap = far + (near - far) * (progress if script.label == CLOSER else 1 - progress)
+    middle = rng.uniform(0.38, 0.62, 2)
+    _add(script, first, middle + np.outer(rest - share * gap - back, axis) + across * lane / 2)
+    _add(script, second, middle + np.outer(rest + (1 - share) * gap + forth, axis) - across * lane / 2)
+
+
+def _handle(script: Script, rng: np.random.Generator, u: np.ndarray) -> None:
+    """A hand that comes in and goes out: it buries the thing under a heap, or takes nothing from where the thing lies."""
+    thing, place, hand = random_thing(rng, 0.08, 0.13), rng.uniform(0.28, 0.72, 2), random_hand(rng)
+    arrive, leave = rng.uniform(0.2, 0.4), rng.uniform(0.6, 0.8)
+    u = np.clip(u, 0, 1)
+    far = 1.3 * np.clip(np.maximum(1 - u / arrive, (u - leave) / (1 - leave)), 0, 1)  # 0 while at the thing
+    away = np.array([np.cos(hand.towards), np.sin(hand.towards)])
+    touch = place + away * thing.half[1] * 0.6
+    _add(script, thing, np.tile(place, (len(u), 1)))
+    if script.label == BURY:
+        grown = np.clip((u - arrive) / (leave - arrive), 0, 1) ** 0.7
+        touch = touch + away * 0.03 + 0.02 * np.stack([np.sin(20 * u), np.cos(23 * u)], axis=1)  # it scatters
+        script.heaps.append((*place, grown * thing.reach * rng.uniform(1.05, 1.4)))
+    script.acting_hands.append(len(script.hands))
+    script.hands.append((hand, touch + far[:, None] * away))
+
+
+def _hold(script: Script, rng: np.random.Generator) -> None:
+    """A hand that moves the first acting thing, or rests in the frame where nobody acts."""
+    hand = random_hand(rng)
+    away = np.array([np.cos(hand.towards), np.sin(hand.towards)])
+    if script.acting and rng.random() < 0.8:
+        thing, path = script.things[script.acting[0]]
+        script.hands.append((hand, path + away * thing.half[1] * 0.7))
+    else:
+        script.hands.append((hand, _sway(rng, script.num_frames, rng.uniform(0.1, 0.9, 2) + away * 0.1)))
