@@ -1,0 +1,187 @@
+"""``python -m interp explain``: what a network sees in your own video, as a moving figure, scores and a mask.
+
+Source: the figure and scores of Mänttäri, Broomé et al., ACCV 2020. Axes: frames (T,H,W,3) uint8, clips
+(B,C,T,H,W).
+
+    python -m interp explain holiday.mp4 --model both --out explanations
+    python -m interp explain a.webm b.webm --model runs/i3d/best.safetensors --iterations 100
+
+For every video: NAME_MODEL.gif for each model and one NAME.json. A file that cannot be read gets one line on
+stderr; the others are still explained, and the exit code is 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+HELP = "show when and where a network looks in a video"
+SHIPPED = ("i3d", "clstm")
+PANEL = (224, 320)  # a panel is at most this high and wide
+TOO_LONG = 180  # bytes of a file's name; systems allow 255, and ours get an ending
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    from interp import perturb, recipes
+
+    add = parser.add_argument
+    add("videos", nargs="+", metavar="VIDEO", help="a video file: mp4, webm, avi, mkv, mov, ...")
+    add("--model", default="both", metavar="MODEL",
+        help="i3d, clstm, both (the shipped ones; default), or a .safetensors checkpoint")  # fmt: skip
+    add("--out", default="explanations", metavar="DIR", help="where the files go (%(default)s)")
+    add("--target", metavar="CLASS", help="the true class, by name or number; gives CS")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:N")
+    add = parser.add_argument_group("search and map").add_argument
+    add("--recipe", choices=tuple(recipes.MASKS), default="something", help="the paper's mask recipes")
+    add("--iterations", type=int, metavar="N", help="steps of the search, instead of the recipe's")
+    add("--perturbation", choices=perturb.names(), default="freeze", help="what the mask does")
+    add("--weights", choices=("clip", "frame"), default="clip", help="Grad-CAM's channel weights")
+    add = parser.add_argument_group("figure").add_argument
+    add("--format", choices=("gif", "webp", "mp4"), default="gif")
+    add("--fps", type=float, default=6.0, help="frames a second of the figure (%(default)g)")
+    add("--palette", choices=("safe", "paper"), default="safe", help="colours of bar and map")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Explains every video; returns 0, or 2 when one could not be read. ValueError for wrong options."""
+    import dataclasses
+
+    import torch
+
+    from interp import recipes
+    from interp.data import VideoError
+
+    if not args.fps > 0:
+        raise ValueError(f"--fps is {args.fps:g}; expected a number above 0")
+    if args.iterations is not None and args.iterations < 1:
+        raise ValueError(f"--iterations is {args.iterations}; expected at least 1")
+    out = Path(args.out)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out is {out}, which is a file; name a folder")
+    recipe = recipes.MASKS[args.recipe]
+    if args.iterations is not None:
+        recipe = dataclasses.replace(recipe, iterations=args.iterations)
+    device = args.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    models = load_models(args.model, device)
+    targets = [target_of(args.target, model) for model in models.values()]
+    failed, taken = 0, set()
+    for video in args.videos:
+        try:
+            lines = explain_video(video, models, targets, recipe, args, taken)
+        except VideoError as error:
+            _say(f"{error.path}: {error.reason}", sys.stderr)
+            failed += 1
+            continue
+        _say("\n".join(lines))
+    if failed and len(args.videos) > 1:
+        _say(f"{failed} of {len(args.videos)} videos could not be read", sys.stderr)
+    return 2 if failed else 0
+
+
+def load_models(name: str, device: str) -> dict:
+    """The models asked for under the names their files get; ValueError where there is none."""
+    from interp.models import weights
+
+    if name == "both" or name in SHIPPED:
+        models = {one: weights.load(one) for one in (SHIPPED if name == "both" else (name,))}
+    elif name.endswith(".safetensors"):
+        models = {Path(name).stem: weights.read(name)}
+    else:
+        raise ValueError(f"--model is {name!r}; expected i3d, clstm, both, or a .safetensors file")
+    try:
+        return {label: model.to(device) for label, model in models.items()}
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+def target_of(wanted: str | None, model) -> int | None:
+    """The number of the class that `wanted` names, or None; ValueError where the model does not know it."""
+    classes = list(getattr(model, "classes", None) or [])
+    if wanted is None:
+        return None
+    if wanted in classes:
+        return classes.index(wanted)
+    if wanted.isdecimal() and int(wanted) < (len(classes) or int(wanted) + 1):
+        return int(wanted)
+    known = "; ".join(classes) or "not named"
+    raise ValueError(f"--target is {wanted!r}, which the model does not know; its classes: {known}")
+
+
+def explain_video(
+    video: str, models: dict, targets: list, recipe, args: argparse.Namespace, taken: set
+) -> list[str]:
+    """Explain one file with every model, write its figures and its JSON; returns the lines to print."""
+    from interp import figures, recipes
+    from interp.data import probe, to_clip
+    from interp.data.video import read_with_notes
+    from interp.explain import clip_shape, describe, explain
+    from interp.films import replace_file
+    from interp.train_log import versions
+
+    info = probe(video)
+    stem, out, warned = output_name(video, taken), Path(args.out), set()
+    records = {}
+    for (label, model), target in zip(models.items(), targets, strict=True):
+        num_frames, *size = clip_shape(model)
+        frames, notes = read_with_notes(video, num_frames, tuple(size))
+        for note in sorted(set(notes) - warned):
+            _say(f"warning: {video}: {note}", sys.stderr)
+        warned.update(notes)
+        record = explain(model, to_clip(frames)[None], target, recipe, args.perturbation, args.weights,
+                         [stem], name=label, progress=sys.stderr.isatty())[0]  # fmt: skip
+        shown, _ = read_with_notes(video, num_frames, panel_size(info.height, info.width))
+        film = figures.three_panel(record, shown, palette=args.palette)
+        figure = figures.write(out / f"{stem}_{label}.{args.format}", film, args.fps)
+        known = getattr(model, "record", None) or {}
+        records[label] = record.to_dict() | {
+            "description": describe(record), "figure": figure.name, "clip": [num_frames, *size],
+            "weights_sha256": known.get("sha256"), "trained_with": known.get("recipe")}  # fmt: skip
+    report = {"video": str(video), "frames": info.num_frames, "fps": info.fps,
+              "size": [info.height, info.width], "recipe": recipes.asdict(recipe), "versions": versions(),
+              "models": records}  # fmt: skip
+    text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+    written = replace_file(out / f"{stem}.json", text.encode("utf-8", "surrogateescape"))
+    lines = [f"{video}  ({info.num_frames} frames, {info.width}x{info.height})", *table(records)]
+    return [*lines, f"  written: {written}, {', '.join(one['figure'] for one in records.values())}"]
+
+
+def table(records: dict[str, dict]) -> list[str]:
+    """The scores as lines of text, one a model under a head; in the mask # is an on-frame."""
+    names = max(5, *map(len, records))
+    masks = max(4, *(len(record["mask"]) for record in records.values()))
+    lines = [f"  {'model':{names}}     OS     FS     RS     CS  {'mask':{masks}}  guess"]
+    for label, record in records.items():
+        values = [record[key] for key in ("OS", "FS", "RS", "CS")]
+        scores = "".join("      -" if value is None else f"{value:7.3f}" for value in values)
+        bar = "".join(".#"[on] for on in record["snapped"])
+        lines.append(f"  {label:{names}}{scores}  {bar:{masks}}  {record['P']}")
+    return lines
+
+
+def output_name(video: str, taken: set[str]) -> str:
+    """The video's name without its ending, cut to what file systems take, numbered where it is taken."""
+    stem = os.fsdecode(os.fsencode(Path(video).stem)[:TOO_LONG].decode("utf-8", "ignore"))
+    name, number = stem, 1
+    while name.casefold() in taken:
+        number += 1
+        name = f"{stem}-{number}"
+    taken.add(name.casefold())
+    return name
+
+
+def panel_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width of a panel: the video's own, in proportion made smaller where larger than PANEL."""
+    scale = min(1, PANEL[0] / height, PANEL[1] / width)
+    return tuple(max(2, 2 * round(scale * side / 2)) for side in (height, width))
+
+
+def _say(text: str, stream=None) -> None:
+    """Print what may hold names that the terminal's encoding lacks."""
+    stream = stream or sys.stdout
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)

@@ -1,0 +1,284 @@
+"""Known pixels of the bar, the frozen panel and the overlay; files that loop; a table that is escaped."""
+
+import dataclasses
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from interp import figures, films, recipes
+from interp.explain import Explanation
+
+
+def record(num_frames=8, on=(3, 4, 5), size=(16, 16), **changes):
+    """A hand-made Explanation: frame t has the grey level 20 t, the map one bright cell."""
+    levels = torch.arange(num_frames) * 20 / 255
+    clip = levels[None, :, None, None].expand(3, num_frames, *size).clone()
+    mask = torch.full((num_frames,), 0.2)
+    mask[list(on)] = 0.9
+    heat = torch.zeros(num_frames, *size)
+    heat[:, : size[0] // 2, : size[1] // 2] = 1
+    made = Explanation(
+        id="7", model="i3d", clip=clip, classes=("Moving <b>left</b>", "right & up"), target=1, guess=0,
+        explained=0, OS=0.9, FS=0.05, RS=0.4, CS=0.08, probabilities=torch.tensor([0.9, 0.1]), mask=mask,
+        map=heat, losses=torch.tensor([1.0, 0.5]), steps=2, perturbation="freeze",
+        recipe=recipes.SOMETHING_MASK, weights="clip", seconds=1.0)  # fmt: skip
+    return dataclasses.replace(made, **changes)
+
+
+def test_paper_bar_has_the_papers_colours():
+    bar = figures.mask_bar(torch.tensor([0.0, 0.6, 0.5, 1.0]), 1, 40, palette="paper")
+    assert bar.shape == (10, 40, 3)
+    middle = bar[5, [5, 15, 25, 35]].tolist()
+    assert middle == [[0, 150, 0], [255, 0, 0], [0, 150, 0], [150, 0, 0]]  # 0.5 is not above 0.5
+
+
+def test_safe_bar_reads_without_colour():
+    bar = figures.mask_bar(torch.tensor([0.0, 1.0]), None, 40)
+    grey = bar.mean(axis=2)
+    assert grey[10, 30] == 255 and grey[10, 10] < 120  # the dot of the on-square, none on the off-square
+    framed = figures.mask_bar(torch.tensor([0.0, 1.0]), 0, 40)
+    assert (framed[0, :20] == 255).all() and not (framed[0, 20:] == 255).all()
+
+
+@pytest.mark.parametrize(("num_frames", "width"), [(16, 192), (32, 160), (7, 100), (64, 192), (1, 192)])
+def test_bar_fills_the_width(num_frames, width):
+    mask = torch.ones(num_frames)
+    bar = figures.mask_bar(mask, 0, width, palette="paper")
+    assert bar.shape[1] == width and (bar[:, :, 0] >= 150).all() and (bar[:, :, 1:] == 0).all()
+    assert figures.mask_bar(mask, 0, width).shape == bar.shape
+
+
+def test_three_panel_shows_frame_map_and_frozen_frame():
+    frames = figures.three_panel(record(), palette="paper")
+    assert frames.shape == (8, 192, 576, 3) and frames.dtype == np.uint8
+    shown = frames[:, 100, 50, 0]
+    frozen = frames[:, 100, 400, 0]
+    assert shown.tolist() == [20 * t for t in range(8)]
+    assert frozen.tolist() == [0, 20, 40, 40, 40, 40, 120, 140]  # frames 3, 4, 5 show frame 2
+    assert frames[0, -1, 576 - 12].tolist() == [0, 150, 0]  # the bar lies on the panel's bottom
+    turned = figures.three_panel(record(perturbation="reverse"), palette="paper")[:, 100, 400, 0]
+    assert turned.tolist() == [0, 20, 40, 100, 80, 60, 120, 140]
+
+
+def test_three_panel_takes_frames_of_a_higher_resolution():
+    display = np.zeros((8, 224, 300, 3), np.uint8)
+    display[:, :, :, 1] = np.arange(8)[:, None, None]
+    frames = figures.three_panel(record(), display)
+    assert frames.shape == (8, 224, 900, 3)
+    assert frames[:, 50, 700, 1].tolist() == [0, 1, 2, 2, 2, 2, 6, 7]
+    with pytest.raises(ValueError, match="7 frames and a mask of 8"):
+        figures.three_panel(record(), display[:7])
+    with pytest.raises(ValueError, match="uint8"):
+        figures.three_panel(record(), display / 255)
+
+
+def test_published_size():
+    assert figures.three_panel(record(16, size=(224, 224)), palette="paper").shape == (16, 224, 672, 3)
+
+
+def test_overlay_of_a_zero_map_is_the_frame_in_grey_and_the_peak_is_hot():
+    frames = np.full((1, 40, 40, 3), 100, np.uint8)
+    assert (figures.overlay(frames, np.zeros((1, 4, 4))) == 80).all()
+    maps = np.zeros((1, 4, 4), np.float32)
+    maps[0, :2, :2] = 1
+    peak = figures.overlay(frames, maps)[0, 5, 5]
+    assert abs(peak - np.array([192, 194, 135])).max() <= 2  # 0.65 of (252, 255, 164), 0.35 of 80
+    outline = (figures.overlay(frames, maps)[0] == 255).all(axis=2)
+    assert outline.any() and not outline[:10, :10].any()
+    jet = figures.overlay(frames, np.ones((1, 4, 4)), palette="paper")[0, 0, 0]
+    assert jet.tolist() == [114, 50, 50]  # half of jet's dark red (127.5, 0, 0), half of the frame
+
+
+def test_clip_frames_refuses_what_is_no_picture():
+    assert figures.clip_frames(torch.full((1, 2, 3, 3), 0.5)).tolist() == np.full((2, 3, 3, 3), 128).tolist()
+    with pytest.raises(ValueError, match="1 or 3 channels"):
+        figures.clip_frames(torch.rand(2, 4, 8, 8))
+    with pytest.raises(ValueError, match="no palette 'pink'"):
+        figures.mask_bar(torch.ones(4), 0, 40, palette="pink")
+
+
+def test_gif_loops_and_keeps_the_bars_colours(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (8, 96, 192, 3), np.uint8)
+    made = figures.three_panel(record(), noise, palette="paper")
+    path = figures.write_gif(tmp_path / "a b ü.gif", made, fps=5)
+    with Image.open(path) as film:
+        assert (film.n_frames, film.size, film.info["loop"], film.info["duration"]) == (8, (576, 96), 0, 200)
+        film.seek(4)
+        frame = np.asarray(film.convert("RGB"))
+    assert frame[-3, 576 - 12].tolist() == [0, 150, 0]
+    assert frame[-3, 384 + 4 * 24 + 12].tolist() == [255, 0, 0]
+    assert list(tmp_path.iterdir()) == [path]  # nothing half-written is left
+
+
+def test_every_bar_colour_is_kept_in_a_gif():
+    for palette in figures.PALETTES.values():
+        for colour in (palette.on, palette.off):
+            for level in (figures.DIM, figures.BRIGHT):
+                assert tuple(int(v) for v in np.round(np.array(colour) * level)) in films.KEEP
+
+
+def test_gif_is_small():
+    rng = np.random.default_rng(0)
+    clip = torch.from_numpy(rng.random((3, 16, 8, 8), np.float32))
+    clip = torch.nn.functional.interpolate(clip, (64, 64), mode="bilinear")
+    clip = (clip + 0.02 * torch.randn(clip.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    frames = figures.three_panel(record(16, size=(64, 64), clip=clip))
+    assert frames.shape == (16, 192, 576, 3)
+    assert len(films.encode(frames)) < 480_000 and len(films.encode(frames, kind="webp")) < 250_000
+
+
+@pytest.mark.parametrize("kind", ["webp", "mp4", "png"])
+def test_other_formats(tmp_path, kind):
+    frames = figures.three_panel(record(size=(15, 17)))  # an odd height once enlarged
+    path = films.write(tmp_path / f"a.{kind}", frames)
+    if kind == "mp4":
+        av = pytest.importorskip("av")
+        with av.open(str(path)) as film:
+            first = next(film.decode(video=0)).to_ndarray(format="rgb24")
+        height, width = frames.shape[1:3]
+        assert first.shape == (height + height % 2, width + width % 2, 3)
+        assert abs(first[:height, :width].astype(int) - frames[0]).mean() < 6
+    else:
+        with Image.open(path) as film:
+            assert getattr(film, "n_frames", 1) == (8 if kind == "webp" else 1)
+            assert abs(np.asarray(film.convert("RGB")).astype(int) - frames[0]).mean() < 6
+
+
+def test_wrong_films_are_refused(tmp_path):
+    frames = np.zeros((2, 4, 4, 3), np.uint8)
+    wrong = ((frames[:0], "none of them 0"), (frames[0], "expected uint8"), (frames / 2, "float64"))
+    for bad, words in wrong:
+        with pytest.raises(ValueError, match=words):
+            films.encode(bad)
+    with pytest.raises(ValueError, match="gif, webp or mp4"):
+        films.write(tmp_path / "a.avi", frames)
+    with pytest.raises(ValueError, match="fps=0"):
+        films.encode(frames, fps=0)
+    assert not list(tmp_path.iterdir())
+
+
+class Reader(HTMLParser):
+    """Collects tags with their attributes, and text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text, self.open = [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("img", "source"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def all(self, name):
+        return [attrs for tag, attrs in self.tags if tag == name]
+
+
+def test_results_table_is_the_papers_escaped_and_described():
+    one, other = record(), record(model="clstm", CS=None, target=0)
+    row = figures.TableRow('Moving "<something>" & more', (one, other.to_dict()), (None, "figs/a ü<.gif"))
+    html = figures.results_table([row, row])
+    page = Reader(html)
+    assert page.open == []
+    heads = ["Class and guesses", "Scores, I3D", "Figure, I3D", "Figure, C-LSTM", "Scores, C-LSTM"]
+    assert [text for text in page.text if text in heads] == heads
+    assert [a["scope"] for a in page.all("th")] == ["col"] * 5 + ["row"] * 2
+    assert "<b>" not in html and 'Moving "<something>" & more' in page.text
+    assert "I3D: Moving <b>left</b>" in page.text
+    images = page.all("img")
+    assert len(images) == 4 and all(image["loading"] == "lazy" for image in images)
+    assert images[0]["src"].startswith("data:image/webp;base64,")
+    assert images[1]["src"] == "figs/a%20%C3%BC%3C.gif"
+    assert "frames 4-6 of 8 frozen it gives 0.05" in images[0]["alt"]
+    assert "C-LSTM guesses" in images[1]["alt"]
+    assert [text for text in page.text if text in ("0.900", "0.050", "0.400", "0.080")].count("0.080") == 2
+    assert "prefers-reduced-motion" in page.all("source")[0]["media"]
+    assert page.all("div")[0]["tabindex"] == "0"
+
+
+def test_results_table_refuses_rows_that_do_not_fit():
+    with pytest.raises(ValueError, match="1 records and 1 figures for 2 models"):
+        figures.results_table([figures.TableRow("a", (record(),))])
+    with pytest.raises(ValueError, match="cannot be drawn"):
+        figures.results_table([figures.TableRow("a", (record().to_dict(),))], models=("I3D",))
+
+
+def test_figure_html_says_what_it_shows():
+    moving = films.encode(np.stack([np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 255, np.uint8)]))
+    page = Reader(figures.figure_html(record(), moving))
+    (image,) = page.all("img")
+    assert image["src"].startswith("data:image/gif") and image["width"] == "4"
+    assert image["alt"] in "".join(page.text) and "<b>" not in page.all("img")[0]["src"]
+
+
+def test_curves_read_logs_with_a_cut_line_and_a_repeated_epoch(tmp_path):
+    lines = [{"header": {}}, {"epoch": 0, "val_loss": 2.0, "val_top1": 0.1, "train_loss": 2.5}]
+    lines += [{"epoch": 1, "val_loss": 9.0, "val_top1": 0.2}, {"epoch": 1, "val_loss": 1.0, "val_top1": 0.5}]
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)) + '\n{"epoch": 2, "val')
+    figure = figures.curves(path)
+    drawn = {line.get_label(): line.get_xydata().tolist() for axes in figure.axes for line in axes.lines}
+    assert drawn["validation"] == [[0, 0.1], [1, 0.5]]  # of the last axes, top-1
+    assert figure.axes[0].lines[0].get_xydata().tolist() == [[0, 2.0], [1, 1.0]]
+    assert figure.get_facecolor() == (1, 1, 1, 1)
+    both = figures.curves({"I3D": path, "C-LSTM": lines})
+    assert len(both.axes[1].lines) == 2
+    path.write_text("{}\n")
+    with pytest.raises(ValueError, match="no epoch"):
+        figures.curves(path)
+
+
+def test_mask_bars_mark_on_frames_and_the_truth():
+    figure = figures.mask_bars({"a": torch.tensor([0.1, 0.9, 0.4, 0.6])}, [(1, 3.5)])
+    (axes,) = figure.axes
+    bars = [patch for patch in axes.patches if round(patch.get_width(), 2) == 0.86]
+    assert [round(bar.get_height(), 1) for bar in bars] == [0.1, 0.9, 0.4, 0.6]
+    assert [bar.get_facecolor()[:3] == (1, 1, 1) for bar in bars] == [True, False, True, False]
+    band = next(patch for patch in axes.patches if patch.get_hatch())
+    assert (band.get_x(), band.get_x() + band.get_width()) == (1.5, 4.0)  # frames 2 to the middle of 4
+    with pytest.raises(ValueError, match="2 known intervals for 1 masks"):
+        figures.mask_bars(torch.rand(4), [(0, 1), (1, 2)])
+
+
+def test_filmstrip_and_mask_path():
+    figure = figures.filmstrip(record().clip, record().mask, columns=4)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["1", "2", "3", "4 ●", "5 ●", "6 ●", "7", "8"]
+    path = np.linspace(0, 1, 20).reshape(5, 4)
+    figure = figures.mask_path(path, torch.arange(5).flip(0))
+    assert np.array_equal(figure.axes[0].images[0].get_array(), path.T)
+    assert figure.axes[1].lines[0].get_ydata().tolist() == [4, 3, 2, 1, 0]
+    figures.mask_path(np.zeros((5, 4)))  # never on: no line to draw, and no warning
+    assert figures.mask_path(record()).axes[0].images[0].get_array().shape == (1, 8)
+    with pytest.raises(ValueError, match="nothing to draw"):
+        figures.mask_path(None)
+
+
+def test_style_leaves_the_callers_settings_alone_until_asked():
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    with mpl.rc_context({"axes.facecolor": "black"}):
+        figures.filmstrip(record().clip)
+        assert mpl.rcParams["axes.facecolor"] == "black" and plt.get_fignums() == []
+        figures.style()
+        assert mpl.rcParams["axes.facecolor"] == "white" and mpl.rcParams["savefig.transparent"] is False
+
+
+def test_write_survives_a_failure(tmp_path, monkeypatch):
+    path = tmp_path / "a.gif"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(films.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        films.replace_file(path, b"new")
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
