@@ -22,7 +22,20 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from .actions import CLASSES, DOWN, DOWNWARDS, FPS, LEFT, RIGHT, UP, UPWARDS, Script, write_script
+from .actions import (
+    AWAY,
+    CLASSES,
+    CLOSER,
+    DOWN,
+    DOWNWARDS,
+    FPS,
+    LEFT,
+    RIGHT,
+    UP,
+    UPWARDS,
+    Script,
+    write_script,
+)
 from .scene import draw_hand, draw_heap, draw_thing, look, random_world, surface
 
 VERSION = 1  # of the generated pixels; raised whenever a change alters them
@@ -33,6 +46,9 @@ MARGIN = 0.55  # how far the world reaches beyond the frame, in frame units
 _SAME = {name: name for name in CLASSES}
 MIRROR = _SAME | {LEFT: RIGHT, RIGHT: LEFT}  # class under a left-right mirror image
 FLIP = _SAME | {UP: DOWN, DOWN: UP, UPWARDS: DOWNWARDS, DOWNWARDS: UPWARDS}  # and under an upside-down one
+# The class of a clip played backwards, where that is another class.
+BACKWARDS = {LEFT: RIGHT, UP: DOWN, UPWARDS: DOWNWARDS, CLOSER: AWAY}
+BACKWARDS |= {back: forth for forth, back in BACKWARDS.items()}
 
 
 def clip_script(split: str, index: int, seed: int = 0) -> Script:

@@ -1,0 +1,125 @@
+"""KTH Actions as it is handed out: AVIs named person01_boxing_d1_uncomp.avi and the list 00sequences.txt.
+
+Source: Schuldt, Laptev, Caputo, "Recognizing human actions: a local SVM approach", ICPR 2004: 25 subjects, 6
+actions, 4 settings; the list names 600 videos, of which 599 exist, with 2,391 sequences in them. A sequence
+is a sample; its frames are `ceil(i * L / T)` of its L, and a sequence shorter than T stays on its last frame.
+The paper trains on subjects 1 to 16 and evaluates on 17 to 25. Axes: as in `dataset`; a frame is 120 high and
+160 wide.
+
+The AVIs may lie in ROOT or in folders of it, such as ROOT/boxing/person01_boxing_d1_uncomp.avi.
+
+>>> from interp.data.kth import open_kth
+>>> train = open_kth("data/kth", "train", num_frames=32, size=(120, 160))       # doctest: +SKIP
+>>> train.samples[0].meta                                                       # doctest: +SKIP
+{'subject': 1, 'action': 'boxing', 'setting': 1, 'repetition': 1, 'short': 'last'}
+"""
+
+import os
+import re
+from pathlib import Path
+
+from interp.data.dataset import DataError, Sample, VideoDataset, leave_out_missing
+
+CLASSES = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
+SUBJECTS = {"train": range(1, 17), "validation": range(17, 26), "all": range(1, 26)}
+LIST = "00sequences.txt"
+
+_NAME = r"person(?P<subject>\d\d)_(?P<action>[a-z]+)_d(?P<setting>[1-4])"
+_LINE = re.compile(
+    _NAME + r"\s+(?:frames\s+(?P<ranges>\d+\s*-\s*\d+(?:\s*,\s*\d+\s*-\s*\d+)*)|\*missing\*)\s*,?"
+)
+
+
+def read_sequences(path):
+    """The entries of 00sequences.txt: a list of (video name, subject, action, setting, [(first, last), ...]).
+
+    Frames are numbered from 1 as in the file, the last one included; a video marked as missing has no ranges.
+    Text before the first line that starts with "person" is the file's own description. The official list's
+    ranges may touch, overlap or come out of order; only one that ends before it begins is an error. DataError
+    names the line.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="latin-1").splitlines()
+    except FileNotFoundError:
+        raise DataError(path, f"there is no such file; the list {LIST} comes with the KTH videos") from None
+    except OSError as error:
+        raise DataError(path, f"cannot be read: {error.strerror}") from None
+    entries, seen = [], set()
+    for number, line in enumerate(lines, 1):
+        line = line.strip()
+        if not line or (not entries and not line.startswith("person")):
+            continue
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise DataError(
+                path, f"line {number} is not 'personNN_action_dN  frames  1-95, 96-185': {line[:80]!r}"
+            )
+        subject, action, setting = int(match["subject"]), match["action"], int(match["setting"])
+        if action not in CLASSES or subject not in SUBJECTS["all"]:
+            raise DataError(path, f"line {number} has an unknown action or subject: {line[:80]!r}")
+        name = f"person{subject:02}_{action}_d{setting}"
+        if name in seen:
+            raise DataError(path, f"the video {name!r} occurs twice (the second time in line {number})")
+        seen.add(name)
+        pairs = [tuple(map(int, pair.split("-"))) for pair in (match["ranges"] or "").split(",") if pair]
+        for first, last in pairs:
+            if not 1 <= first <= last:
+                raise DataError(path, f"line {number}, {name!r}: no frames lie in {first}-{last}")
+        entries.append((name, subject, action, setting, pairs))
+    if not entries:
+        raise DataError(path, "lists no video")
+    return entries
+
+
+def open_kth(root, split="train", num_frames=32, size=None, *, strict=False):
+    """The VideoDataset of one split, "train", "validation" or "all", a sample for each sequence.
+
+    Ids are such as "person01_boxing_d1_2" (its second repetition); `meta` has subject, action, setting,
+    repetition. Videos that are listed but absent are left out with one warning that gives their count, unless
+    `strict`.
+    """
+    root = Path(root)
+    if split not in SUBJECTS:
+        raise ValueError(f"split is {split!r}; expected one of {', '.join(SUBJECTS)}")
+    if not root.is_dir():
+        raise DataError(root, "there is no such folder")
+    there = _videos(root)
+    samples = []
+    for name, subject, action, setting, ranges in read_sequences(root / LIST):
+        if subject not in SUBJECTS[split]:
+            continue
+        path = there.get(name, root / f"{name}_uncomp.avi")
+        for repetition, (first, last) in enumerate(ranges, 1):
+            meta = {"subject": subject, "action": action, "setting": setting, "repetition": repetition}
+            meta["short"] = "last"  # see video.read_clip
+            samples.append(Sample(f"{name}_{repetition}", path, CLASSES.index(action), first - 1, last, meta))
+    samples, missing = leave_out_missing(samples, f"{root.name} ({split})", root, strict)
+    # A mirrored boxer still boxes and a mirrored walker walks; nobody does so on his head.
+    mirror = {name: name for name in CLASSES}
+    return VideoDataset(
+        samples,
+        CLASSES,
+        num_frames,
+        size,
+        f"{root.name} ({split})",
+        mirror=mirror,
+        flip=None,
+        missing=missing,
+    )
+
+
+def _videos(root):
+    """{video name: path} of the AVIs in `root` and its folders."""
+    found = {}
+    for folder, _, names in sorted(os.walk(root)):
+        for name in sorted(names):
+            match = re.fullmatch(f"({_NAME})(?:_uncomp)?\\.avi", name)
+            if match is None:
+                continue
+            if match[1] in found:
+                raise DataError(
+                    root, f"the video {match[1]!r} is there twice: {found[match[1]]}, {Path(folder, name)}"
+                )
+            found[match[1]] = Path(folder, name)
+    return found

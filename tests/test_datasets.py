@@ -1,0 +1,391 @@
+"""Every layout, written small, and wrong in each way a user's may be; the real files where they are here."""
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("av")
+
+from test_video import decoded, drawn, write  # noqa: E402
+
+from interp.data import (  # noqa: E402
+    DataError,
+    Sample,
+    VideoDataset,
+    VideoError,
+    even_indices,
+    open_dataset,
+    to_clip,
+)
+from interp.data.folder import open_folder  # noqa: E402
+from interp.data.kth import read_sequences  # noqa: E402
+from interp.data.something import open_something, read_classes, reversals  # noqa: E402
+
+REAL = Path(__file__).parents[2] / "shared" / "real"
+needs_real = pytest.mark.skipif(not REAL.exists(), reason="../shared is not here")
+
+CLASSES = {
+    "Moving something up": "0",
+    "Moving something down": "1",
+    "Pushing something from left to right": "2",
+    "Pushing something from right to left": "3",
+    "Picking something up": "4",
+    "Turning the camera left while filming something": "5",
+    "Holding something": "6",
+    "Plugging something in but pulling it right out": "7",
+    "Dropping something": "8",
+}
+
+
+def something(root, folder="20bn-something-something-v2", labels="labels"):
+    """Three clips to train, one to validate, one to test."""
+    videos, labels = root / folder, root / labels
+    videos.mkdir(parents=True, exist_ok=True)
+    labels.mkdir(exist_ok=True)
+    for number in (1, 2, 3, 4, 5):
+        write(videos / f"{number}.webm", "libvpx-vp9", drawn(8 + number, 48, 64), deadline="realtime")
+    entry = {"label": "moving a cup <up>", "template": "Moving [something] up", "placeholders": ["a cup"]}
+    train = [{"id": "1", **entry}, {"id": "2", "template": "Holding [something]"}, {"id": "3", **entry}]
+    save(labels / "labels.json", CLASSES)
+    save(labels / "train.json", train)
+    save(labels / "validation.json", [{"id": "4", "template": "Pushing [something] from left to right"}])
+    save(labels / "test.json", [{"id": "5"}])
+    return labels
+
+
+def save(path, content):
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+
+
+def test_something(tmp_path):
+    something(tmp_path)
+    train = open_dataset("something", tmp_path, "train", 4, (24, 32))
+    assert train.ids == ["1", "2", "3"] and train.classes == list(CLASSES)
+    assert train.labels.tolist() == [0, 6, 0]
+    assert train.samples[0].meta == {"label": "moving a cup <up>", "placeholders": ["a cup"]}
+    frames, label, index = train[1]
+    assert frames.shape == (4, 24, 32, 3) and frames.dtype == np.uint8 and (label, index) == (6, 1)
+    native = open_dataset("something", tmp_path, "validation", 4)
+    whole = decoded(tmp_path / "20bn-something-something-v2" / "4.webm")
+    np.testing.assert_array_equal(native[0][0], whole[even_indices(12, 4)])
+    test = open_dataset("something", tmp_path, "test", 4, 16)
+    assert test.samples[0].label is None and test[0][1] == -1 and test.labels.tolist() == [-1]
+    assert test[-1][2] == 0
+
+
+def test_something_with_other_folders(tmp_path):
+    something(tmp_path / "Grüße & <Co>", folder="videos", labels=".")
+    assert open_something(tmp_path / "Grüße & <Co>", "train", 4, 16)[2][0].shape == (4, 16, 16, 3)
+
+
+WRONG = {
+    "labels.json": [
+        ("{", "is not JSON: .* in line 1, column 2"),
+        ("[]", "expected an object"),
+        ('{"a": "0", "a": "1"}', "the entry 'a' occurs twice"),
+        ({"a": "0", "b": 0}, "the entries 'a' and 'b' have the same index 0"),
+        ({"a": "0", "b": "2"}, "none with index 1"),
+        ({"a": "zero"}, "the entry 'a' has index 'zero'"),
+        ({"a": True}, "the entry 'a' has index True"),
+    ],
+    "train.json": [
+        ('[{"id": "1",}]', "is not JSON"),
+        ({}, "expected a list"),
+        ([], "expected a list of clips with at least one"),
+        (["1"], "entry 0 has no id"),
+        ([{"template": "Holding [something]"}], "entry 0 has no id"),
+        ([{"id": "1"}], "the clip '1' has no template"),
+        (
+            [{"id": "1", "template": "Eating [something]"}],
+            "the clip '1' has the template 'Eating .something.'",
+        ),
+        ([{"id": "1", "template": 5}], "the clip '1' has the template 5; expected text"),
+        ([{"id": "1", "template": "Holding [something]"}] * 2, "the id '1' occurs twice .entry 1"),
+        ([{"id": "../1", "template": "Holding [something]"}], "which is no file name"),
+        ([{"id": "9", "template": "Holding [something]"}], "1 of 1 listed videos are absent"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    "name, content, reason", [(n, *case) for n, cases in WRONG.items() for case in cases]
+)
+def test_something_wrong_in_one_place(tmp_path, name, content, reason):
+    (tmp_path / "videos").mkdir()
+    save(tmp_path / "labels.json", CLASSES)
+    save(tmp_path / "train.json", [{"id": "1", "template": "Holding [something]"}])
+    (tmp_path / "videos" / "1.webm").touch()
+    open_something(tmp_path)
+    save(tmp_path / name, content)
+    with pytest.raises(DataError, match=reason) as caught:
+        open_something(tmp_path)
+    assert isinstance(caught.value, ValueError)
+    assert caught.value.path == (tmp_path if "absent" in reason else tmp_path / name)
+
+
+def test_something_not_there(tmp_path):
+    with pytest.raises(DataError, match="no such folder"):
+        open_something(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="has no folder of videos"):
+        open_something(tmp_path)
+    (tmp_path / "videos").mkdir()
+    with pytest.raises(DataError, match="labels.json: there is no such file"):
+        open_something(tmp_path)
+    with pytest.raises(ValueError, match="split is 'val'"):
+        open_something(tmp_path, "val")
+    with pytest.raises(ValueError, match="kind of dataset is 'ucf'"):
+        open_dataset("ucf", tmp_path)
+    (tmp_path / "labels.json").write_bytes(b'{"caf\xe9": "0"}')
+    with pytest.raises(DataError, match="is not UTF-8"):
+        open_something(tmp_path)
+
+
+def test_directed_classes_are_never_mirrored_onto_themselves():
+    names = list(CLASSES)
+    mirror, flip = reversals(names)
+    up, down, right, left, pick, camera, hold, plug, drop = names
+    assert mirror == {n: n for n in (up, down, pick, hold, plug, drop)} | {right: left, left: right}
+    assert camera not in mirror  # its counterpart is no class here
+    assert flip == {n: n for n in (right, left, camera, hold, plug)} | {up: down, down: up}
+    assert pick not in flip and drop not in flip
+    dataset = VideoDataset([], names, mirror=mirror, flip=flip)
+    assert dataset.mirror[2] == 3 and dataset.mirror[3] == 2 and 5 not in dataset.mirror
+    assert dataset.flip[0] == 1 and dataset.reversals == {"mirror": dataset.mirror, "flip": dataset.flip}
+    assert VideoDataset([], names).mirror == {} == VideoDataset([], names).flip
+
+
+def test_motion_layout_and_truth(tmp_path):
+    motion = pytest.importorskip("interp.data.motion")
+    labels = something(tmp_path)
+    with pytest.raises(DataError, match="truth.json: there is no such file"):
+        open_dataset("motion", tmp_path)
+    save(labels / "truth.json", {"1": {"fps": 12}, "2": {}})
+    with pytest.raises(DataError, match="says nothing of the clip '3'"):
+        open_dataset("motion", tmp_path)
+    save(labels / "truth.json", {"1": {"fps": 12}, "2": {}, "3": {}})
+    dataset = open_dataset("motion", tmp_path, size=16)
+    assert dataset.samples[0].meta["truth"] == {"fps": 12} and dataset.num_frames == 16
+    names = {dataset.classes[a]: dataset.classes[b] for a, b in dataset.mirror.items()}
+    assert names == {a: b for a, b in motion.MIRROR.items() if a in CLASSES and b in CLASSES}
+
+
+KTH_LIST = """What this file lists, in words.\r
+\r
+person01_boxing_d1\t\tframes\t1-8, 5-20, 31-36\r
+person01_walking_d2    frames 3-4,10-40\r
+\r
+person02_running_d4 \t*missing*\r
+person17_boxing_d1\t\tframes\t1-10\r
+person17_jogging_d3\t\tframes\t1-12, 13-20\r
+"""
+
+
+def kth(root):
+    (root / "boxing").mkdir(parents=True)
+    (root / "00sequences.txt").write_bytes(KTH_LIST.encode())
+    write(root / "boxing" / "person01_boxing_d1_uncomp.avi", "mpeg4", drawn(36, 48, 64))
+    write(root / "person17_boxing_d1_uncomp.avi", "mpeg4", drawn(10, 48, 64))
+    return root
+
+
+def test_kth(tmp_path):
+    kth(tmp_path)
+    with pytest.warns(UserWarning, match="1 of 2 listed videos are absent.*3 of 5 clips remain") as caught:
+        train = open_dataset("kth", tmp_path, num_frames=8)
+    assert len(caught) == 1
+    assert train.ids == ["person01_boxing_d1_1", "person01_boxing_d1_2", "person01_boxing_d1_3"]
+    assert [(s.start, s.end) for s in train.samples] == [(0, 8), (4, 20), (30, 36)]
+    meta = {"subject": 1, "action": "boxing", "setting": 1, "repetition": 2, "short": "last"}
+    assert train.samples[1].meta == meta
+    assert list(train.missing.values()) == [2]
+    whole = decoded(tmp_path / "boxing" / "person01_boxing_d1_uncomp.avi")
+    # Counted by hand: frames start + ceil(i * L / 8) - 1 of the list, numbered from 1.
+    np.testing.assert_array_equal(train[0][0], whole[0:8])
+    np.testing.assert_array_equal(train[1][0], whole[4:20:2])
+    np.testing.assert_array_equal(train[2][0], whole[[30, 31, 32, 33, 34, 35, 35, 35]])
+    with pytest.warns(UserWarning):
+        validation = open_dataset("kth", tmp_path, "validation")
+    assert validation.num_frames == 32 and validation.ids == ["person17_boxing_d1_1"]
+    with pytest.raises(DataError, match="listed videos are absent"):
+        open_dataset("kth", tmp_path, strict=True)
+    assert train.mirror == {i: i for i in range(6)} and train.flip == {}
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        ("person01_boxing_d1 frames 1-95", "'person01_boxing_d1' occurs twice .*line 9"),
+        ("person03_boxing_d1 frames 95-1", "line 9, 'person03_boxing_d1': no frames lie in 95-1"),
+        ("person03_boxing_d1 frames 0-9", "no frames lie in 0-9"),
+        ("person03_boxing_d1 frames 1-", "line 9 is not"),
+        ("person3_boxing_d1 frames 1-9", "line 9 is not"),
+        ("person03_boxing_d5 frames 1-9", "line 9 is not"),
+        ("person03_dancing_d1 frames 1-9", "line 9 has an unknown action"),
+        ("person26_boxing_d1 frames 1-9", "line 9 has an unknown action or subject"),
+        ("something else", "line 9 is not"),
+    ],
+)
+def test_kth_wrong_line(tmp_path, line, reason):
+    path = tmp_path / "00sequences.txt"
+    path.write_text(KTH_LIST + line + "\n", newline="")
+    with pytest.raises(DataError, match=reason) as caught:
+        read_sequences(path)
+    assert caught.value.path == path
+
+
+def test_kth_without_its_list_or_with_two_of_a_video(tmp_path):
+    with pytest.raises(DataError, match="00sequences.txt: there is no such file"):
+        open_dataset("kth", tmp_path)
+    kth(tmp_path / "kth")
+    (tmp_path / "kth" / "person01_boxing_d1_uncomp.avi").touch()
+    with pytest.raises(DataError, match="'person01_boxing_d1' is there twice"):
+        open_dataset("kth", tmp_path / "kth")
+
+
+def test_folder(tmp_path):
+    for name in ("jump up", "Grüße <b>"):
+        (tmp_path / name).mkdir()
+        for actor in ("ada_1", "bo_1", "bo_2"):
+            write(tmp_path / name / f"{actor}.avi", "mpeg4", drawn(6, 48, 64))
+    (tmp_path / "index.csv").touch()
+    (tmp_path / "jump up" / "notes.txt").touch()
+    (tmp_path / ".hidden").mkdir()
+    train = open_dataset("folder", tmp_path, "train", 4, 16, split_pattern="bo_")
+    validation = open_dataset("folder", tmp_path, "validation", 4, 16, split_pattern="bo_")
+    assert train.classes == ["Grüße <b>", "jump up"] and train.ids == [
+        "Grüße <b>/ada_1.avi",
+        "jump up/ada_1.avi",
+    ]
+    assert validation.labels.tolist() == [0, 0, 1, 1] and validation[3][0].shape == (4, 16, 16, 3)
+    assert train.mirror == {} and len(open_folder(tmp_path, "all")) == 6
+    with pytest.raises(DataError, match="no video is left for train"):
+        open_folder(tmp_path, split_pattern=".*")
+    with pytest.raises(ValueError, match="is no regular expression"):
+        open_folder(tmp_path, split_pattern="(")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="the class folder 'empty' has no video in it"):
+        open_folder(tmp_path)
+    with pytest.raises(DataError, match="has no class folders"):
+        open_folder(tmp_path / "empty")
+
+
+def test_folder_without_a_pattern_splits_by_name(tmp_path):
+    (tmp_path / "a").mkdir()
+    for number in range(60):
+        (tmp_path / "a" / f"{number}.mp4").touch()
+    train, validation = set(open_folder(tmp_path).ids), set(open_folder(tmp_path, "validation").ids)
+    assert not train & validation and len(train | validation) == 60 and 10 <= len(validation) <= 30
+    (tmp_path / "a" / "5.mp4").unlink()
+    assert set(open_folder(tmp_path).ids) == train - {"a/5.mp4"}
+
+
+def test_unreadable_clips_are_counted_and_none_is_lost(tmp_path, capfd):
+    something(tmp_path)
+    videos = tmp_path / "20bn-something-something-v2"
+    (videos / "2.webm").write_bytes(b"")
+    dataset = open_something(tmp_path, "train", 10, 16)
+    with pytest.raises(VideoError, match="2.webm: is empty"):
+        dataset[1]
+    capfd.readouterr()
+    report = dataset.check(list_file=tmp_path / "out" / "unreadable.json", workers=2)
+    said = capfd.readouterr().err
+    assert said.count("\n") == 1 and "1 of 3 clips cannot be read" in said and "unreadable.json" in said
+    assert report.unreadable == {"2": f"{videos / '2.webm'}: is empty"} and report.short == ("1",)
+    assert json.loads((tmp_path / "out" / "unreadable.json").read_text()) == report.unreadable
+    assert str(report).startswith("2 of 3 clips can be read; 1 of them")
+    rest = dataset.readable(report)
+    assert rest.ids == ["1", "3"] and [label for _, label, _ in rest] == [0, 0]
+    assert rest.mirror == dataset.mirror and rest.size == dataset.size
+    with pytest.raises(VideoError, match="2.webm"):
+        dataset.check(strict=True)
+    (videos / "3.webm").unlink()
+    with pytest.warns(UserWarning, match="1 of 3 listed videos are absent, the first is .*3.webm; 2 of 3"):
+        assert open_something(tmp_path).ids == ["1", "2"]
+    with pytest.raises(DataError, match="absent"):
+        open_something(tmp_path, strict=True)
+
+
+def test_dataset_refuses_what_cannot_be(tmp_path):
+    sample = Sample("a", tmp_path / "a.mp4", 0)
+    with pytest.raises(ValueError, match="the id 'a' occurs twice"):
+        VideoDataset([sample, sample], ["x"])
+    with pytest.raises(ValueError, match="has label 1; there are 1 classes"):
+        VideoDataset([Sample("a", tmp_path / "a.mp4", 1)], ["x"])
+
+
+def test_workers_bring_the_same_clips_and_the_same_error(tmp_path):
+    something(tmp_path)
+    dataset = open_something(tmp_path, "train", 4, 16)
+    loader = torch.utils.data.DataLoader(dataset, batch_size=3, num_workers=1)
+    frames, labels, indices = next(iter(loader))
+    for i in range(3):
+        np.testing.assert_array_equal(frames[i].numpy(), dataset[i][0])
+    assert labels.tolist() == [0, 6, 0] and indices.tolist() == [0, 1, 2]
+    dataset.samples[1].path.write_bytes(b"")
+    with pytest.raises(VideoError, match="2.webm: is empty"):
+        next(iter(loader))
+
+
+def test_to_clip():
+    frames = torch.arange(2 * 2 * 2 * 3 * 3).reshape(2, 2, 2, 3, 3).to(torch.uint8)
+    clips = to_clip(frames)
+    assert clips.shape == (2, 3, 2, 2, 3) and clips.dtype == torch.float32 and clips.is_contiguous()
+    assert clips[1, 2, 0, 1, 2].item() == pytest.approx(frames[1, 0, 1, 2, 2].item() / 255)
+    torch.testing.assert_close(to_clip(frames[0].numpy()), clips[0])
+    assert to_clip(np.full((1, 1, 1, 3), 255, np.uint8)).tolist() == [[[[1.0]]]] * 3
+    for bad in (frames.float(), frames[..., :2], frames[0, 0]):
+        with pytest.raises(ValueError, match="expected uint8"):
+            to_clip(bad)
+
+
+@pytest.mark.real
+@needs_real
+def test_real_something():
+    train = open_dataset("something", REAL / "something", "train", 16, 64)
+    validation = open_dataset("something", REAL / "something", "validation", 16, 64)
+    assert len(train.classes) == 174 and len(train) + len(validation) == 45 and not train.missing
+    assert not train.check().unreadable and not validation.check().unreadable
+    mirror, flip = reversals(train.classes)
+    exchanged = sorted(name for name in train.classes if mirror[name] != name)
+    assert len(exchanged) == 6 and all("left" in name or "right" in name for name in exchanged)
+    assert sorted(name for name, other in flip.items() if name != other) == [
+        "Moving something down",
+        "Moving something up",
+        "Turning the camera downwards while filming something",
+        "Turning the camera upwards while filming something",
+    ]
+    assert read_classes(REAL / "something" / "labels" / "labels.json")[167].startswith(
+        "Turning the camera right"
+    )
+
+
+@pytest.mark.real
+@needs_real
+def test_real_kth():
+    entries = read_sequences(REAL / "kth" / "00sequences.txt")
+    assert len(entries) == 600 and sum(bool(ranges) for *_, ranges in entries) == 599
+    assert sum(len(ranges) for *_, ranges in entries) == 2391
+    assert len({subject for _, subject, *_ in entries}) == 25
+    with pytest.warns(UserWarning, match="379 of 383 listed videos are absent"):
+        train = open_dataset("kth", REAL / "kth", "train", size=(120, 160))
+    assert len(train) == 16 and train[0][0].shape == (32, 120, 160, 3)
+    assert not train.check().unreadable
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(DataError, match="216 of 216"):
+            open_dataset("kth", REAL / "kth", "validation")
+
+
+@pytest.mark.real
+@needs_real
+def test_real_weizmann():
+    pattern = "(lyova|moshe|shahar)_"
+    train = open_dataset("folder", REAL / "weizmann", "train", 16, 64, split_pattern=pattern)
+    validation = open_dataset("folder", REAL / "weizmann", "validation", 16, 64, split_pattern=pattern)
+    assert (len(train), len(validation), len(train.classes)) == (60, 30, 10)
+    assert np.bincount(validation.labels).tolist() == [3] * 10
+    assert not validation.check().unreadable

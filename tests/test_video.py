@@ -1,0 +1,308 @@
+"""The decoder against a full decode with PyAV: the same frames from every container, and plain errors."""
+
+import copy
+import os
+import struct
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+av = pytest.importorskip("av")
+
+from interp.data import video  # noqa: E402
+from interp.data.edits import shown_frames  # noqa: E402
+from interp.data.quiet import quiet, speak_again  # noqa: E402
+from interp.data.video import VideoError, even_indices, probe, read_clip  # noqa: E402
+
+REAL = Path(__file__).parents[2] / "shared" / "real"
+CONTAINERS = {
+    "mp4": ("libx264", {"g": "5"}),
+    "webm": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "g": "5"}),
+    "avi": ("mpeg4", {"g": "5"}),
+    "mkv": ("libx264", {"g": "5"}),
+    "mov": ("mpeg4", {"g": "5"}),
+}
+
+
+def drawn(n, height, width):
+    """A smooth moving pattern with a red corner at the upper left, uint8 (n, height, width, 3)."""
+    y, x, t = np.arange(height)[:, None], np.arange(width), np.arange(n)[:, None, None]
+    frames = np.stack([x * 2 + t * 9 + 0 * y, y * 3 + t * 5 + 0 * x, x + y + t * 12], -1)
+    frames = (127.5 + 127.5 * np.sin(frames / 25)).astype(np.uint8)
+    frames[:, : height // 4, : width // 4] = [255, 0, 0]
+    return frames
+
+
+def write(path, codec, frames, pix_fmt="yuv420p", pts=None, **options):
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=12, options=options)
+        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], pix_fmt
+        for i, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+            frame.pts = i if pts is None else pts[i]
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def decoded(path, keep=lambda index: True):
+    """Every frame (or those to keep), by PyAV in sequence: the oracle."""
+    with av.open(str(path)) as container:
+        frames = enumerate(container.decode(video=0))
+        return np.stack([frame.to_ndarray(format="rgb24") for index, frame in frames if keep(index)])
+
+
+def test_even_indices_known_answers():
+    assert even_indices(8, 4).tolist() == [0, 2, 4, 6]
+    assert even_indices(10, 4).tolist() == [0, 3, 5, 8]  # ceil of 0, 2.5, 5, 7.5
+    assert even_indices(3, 6).tolist() == [0, 1, 1, 2, 2, 2]  # ceil of 0, .5, 1, 1.5, 2, 2.5, at most 2
+    assert even_indices(1, 3).tolist() == [0, 0, 0]
+    for bad in [(0, 4), (4, 0)]:
+        with pytest.raises(ValueError):
+            even_indices(*bad)
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_frame_exact(tmp_path, suffix):
+    codec, options = CONTAINERS[suffix]
+    path = write(tmp_path / f"a.{suffix}", codec, drawn(41, 60, 80), **options)
+    whole = decoded(path)
+    assert len(whole) == 41
+    np.testing.assert_array_equal(read_clip(path, 41), whole)
+    np.testing.assert_array_equal(read_clip(path, 16), whole[even_indices(41, 16)])
+    np.testing.assert_array_equal(read_clip(path, 7, start=11, end=32), whole[11 + even_indices(21, 7)])
+
+
+@pytest.mark.parametrize("pix_fmt, size", [("yuv420p", (62, 98)), ("yuv444p", (61, 97)), ("gray", (60, 81))])
+def test_odd_sizes_grey_and_full_colour(tmp_path, pix_fmt, size):
+    path = write(tmp_path / "a.mkv", "libx264", drawn(9, *size), pix_fmt)
+    np.testing.assert_array_equal(read_clip(path, 9), decoded(path))
+    assert read_clip(path, 9).shape == (9, *size, 3)
+
+
+def test_alpha_is_dropped(tmp_path):
+    path = write(tmp_path / "a.webm", "libvpx-vp9", drawn(5, 48, 64), "yuva420p")
+    assert read_clip(path, 5).shape == (5, 48, 64, 3)
+    np.testing.assert_array_equal(read_clip(path, 5), decoded(path))
+
+
+def test_one_frame(tmp_path):
+    path = write(tmp_path / "a.mp4", "libx264", drawn(1, 48, 64))
+    with pytest.warns(UserWarning, match="has 1 frames where 4 are asked for"):
+        frames = read_clip(path, 4)
+    np.testing.assert_array_equal(frames, np.repeat(decoded(path), 4, 0))
+
+
+def test_short_video_repeats_frames(tmp_path):
+    path = write(tmp_path / "a.avi", "mpeg4", drawn(6, 48, 64))
+    whole = decoded(path)
+    with pytest.warns(UserWarning, match="repeated"):
+        np.testing.assert_array_equal(read_clip(path, 8), whole[[0, 1, 2, 3, 3, 4, 5, 5]])
+    with pytest.warns(UserWarning, match="repeated"):
+        np.testing.assert_array_equal(read_clip(path, 5, start=3, short="last"), whole[[3, 4, 5, 5, 5]])
+    with pytest.warns(UserWarning, match="has 6 frames and not 60"):
+        np.testing.assert_array_equal(read_clip(path, 3, start=0, end=60), whole[[0, 2, 4]])
+    with pytest.raises(VideoError, match="has 6 frames; frames 6 to None"):
+        read_clip(path, 3, start=6)
+
+
+def test_variable_frame_rate_counts_frames(tmp_path):
+    pts = np.cumsum([0, 1, 1, 9, 1, 30, 2, 1, 1, 5, 1, 1]).tolist()
+    path = write(tmp_path / "a.mkv", "libx264", drawn(12, 48, 64), pts=pts)
+    np.testing.assert_array_equal(read_clip(path, 6), decoded(path)[[0, 2, 4, 6, 8, 10]])
+
+
+@pytest.mark.parametrize("width", [2, 16, 32, 48, 64, 96, 128, 144])
+def test_widths_that_batches_refuse(tmp_path, width):
+    """decord 3.4's get_batch fails where the padded row is a multiple of the width."""
+    path = write(tmp_path / "a.mkv", "libx264", drawn(12, 48, width), "yuv444p", g="4")
+    np.testing.assert_array_equal(read_clip(path, 5), decoded(path)[even_indices(12, 5)])
+    assert read_clip(path, 5, size=(20, width)).shape == (5, 20, width, 3)
+    assert read_clip(path, 5, size=(20, 1)).shape == (5, 20, 1, 3)
+
+
+def test_resize_is_antialiased_and_the_same_for_each_container(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    frames = drawn(8, 96, 128)
+    frames[:, 48:, ::2] = (
+        255 - frames[:, 48:, ::2]
+    )  # stripes that plain subsampling would turn into one colour
+    clips = {}
+    for suffix, codec in {"mp4": "libx264", "mkv": "libx264", "mov": "libx264"}.items():
+        path = write(tmp_path / f"a.{suffix}", codec, frames, crf="4")
+        clips[suffix] = read_clip(path, 8, (24, 32))
+    for clip in clips.values():
+        np.testing.assert_array_equal(clip, clips["mp4"])
+    full = decoded(tmp_path / "a.mp4")
+    expected = [np.asarray(image.fromarray(f).resize((32, 24), image.Resampling.BICUBIC)) for f in full]
+    assert np.abs(clips["mp4"].astype(int) - np.stack(expected)).max() <= 2
+    assert (
+        np.abs(full[:, 2::4, 2::4].astype(int) - np.stack(expected)).mean() > 20
+    )  # what no antialiasing does
+    np.testing.assert_array_equal(read_clip(tmp_path / "a.mp4", 8, (96, 128)), full)
+    np.testing.assert_array_equal(
+        read_clip(tmp_path / "a.mp4", 8, 24), read_clip(tmp_path / "a.mp4", 8, (24, 24))
+    )
+
+
+MATRICES = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
+
+
+def turned(path, degrees, out):
+    """A copy whose track header says: to be shown turned clockwise, as a phone held upright writes it."""
+    a, b, c, d = (65536 * v for v in MATRICES[degrees])
+    data = bytearray(path.read_bytes())
+    struct.pack_into(">9i", data, data.find(b"tkhd") + 44, a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    out.write_bytes(data)
+    return out
+
+
+@pytest.mark.parametrize("degrees, turns", [(90, -1), (180, 2), (270, 1)])
+@pytest.mark.parametrize("height, width", [(96, 128), (60, 80)])
+def test_rotation_is_applied(tmp_path, degrees, turns, height, width):
+    path = write(tmp_path / "a.mp4", "libx264", drawn(9, height, width))
+    upright = turned(path, degrees, tmp_path / "b.mp4")
+    expected = np.rot90(decoded(path), turns, axes=(1, 2))  # PyAV does not apply the rotation
+    # The turn happens before the conversion from YUV, whose colour samples are shared by 2x2 pixels.
+    assert read_clip(upright, 9).shape == expected.shape
+    assert np.abs(read_clip(upright, 9).astype(int) - expected).mean() < 3
+    small = read_clip(upright, 9, (40, 30))
+    assert small.shape == (9, 40, 30, 3)
+    corner = {90: small[:, 3, -3], 180: small[:, -3, -3], 270: small[:, -3, 3]}[degrees].astype(int)
+    assert (corner[:, 0] > 200).all() and (corner[:, 1:] < 60).all()
+    info = probe(upright)
+    assert (info.num_frames, info.height, info.width) == (9, *expected.shape[1:3])
+
+
+@pytest.mark.parametrize("first, count", [(0, 12), (6, 12), (18, 6), (7, 33), (3, 1)])
+def test_edit_list(tmp_path, first, count):
+    path = write(tmp_path / "a.mp4", "libx264", drawn(40, 48, 64), g="5")
+    assert shown_frames(path) is None
+    data = bytearray(path.read_bytes())
+    entry = data.find(b"elst") + 12
+    start = struct.unpack_from(">i", data, entry + 4)[0]
+    struct.pack_into(">Ii", data, entry, round(count * 1000 / 12), start + first * 1024)
+    trimmed = tmp_path / "trimmed.mp4"
+    trimmed.write_bytes(data)
+    whole = decoded(trimmed)
+    assert len(whole) == shown_frames(trimmed) == probe(trimmed).num_frames == count
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        np.testing.assert_array_equal(read_clip(trimmed, 5), whole[even_indices(count, 5)])
+
+
+@pytest.mark.parametrize(
+    "name", ["with space.mp4", "Grüße 视频.mp4", "<b>&amp;'\".mp4", "http:no.mp4", "-x %d.mp4"]
+)
+def test_names(tmp_path, name):
+    path = write(tmp_path / "a.mp4", "libx264", drawn(5, 48, 64)).rename(tmp_path / name)
+    assert read_clip(path, 5).shape == (5, 48, 64, 3)
+    assert read_clip(str(path), 5).shape == (5, 48, 64, 3)
+
+
+def bad_files(folder):
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("not a video\n" * 100)
+    (folder / "folder.mp4").mkdir()
+    os.mkfifo(folder / "pipe.mp4")
+    with av.open(str(folder / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=16000)
+        stream.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), "fltp", "mono")
+        frame.sample_rate = 16000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    write(folder / "cut.mp4", "libx264", drawn(24, 48, 64))
+    (folder / "cut.mp4").write_bytes((folder / "cut.mp4").read_bytes()[:2000])
+    return {
+        "absent.mp4": "there is no such file",
+        "empty.mp4": "is empty",
+        "text.mp4": "is not a video",
+        "folder.mp4": "is a folder",
+        "pipe.mp4": "is not an ordinary file",
+        "sound.mp4": "has no pictures",
+        "cut.mp4": "is not a video, or is damaged",
+        "nul\0.mp4": "cannot be opened",
+    }
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_errors_are_plain_and_nothing_is_printed(tmp_path, capfd):
+    for name, reason in bad_files(tmp_path).items():
+        for call in (read_clip, probe):
+            with pytest.raises(VideoError, match=reason) as caught:
+                call(tmp_path / name)
+            assert caught.value.path == tmp_path / name and "\n" not in str(caught.value)
+            assert isinstance(caught.value, ValueError)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_cut_short_is_read_as_far_as_it_goes(tmp_path):
+    path = write(tmp_path / "a.webm", "libvpx-vp9", drawn(40, 48, 64), deadline="realtime", g="5")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    whole = decoded(path)
+    assert 5 < len(whole) < 40
+    np.testing.assert_array_equal(read_clip(path, 5), whole[even_indices(len(whole), 5)])
+
+
+def test_error_can_be_copied():
+    error = copy.deepcopy(
+        VideoError("a.mp4", "is empty")
+    )  # by the protocol that brings it from process to process
+    assert (error.path, error.reason, str(error)) == (Path("a.mp4"), "is empty", "a.mp4: is empty")
+
+
+@pytest.mark.parametrize("arguments", [{"num_frames": 0}, {"size": (0, 4)}, {"size": 1.5}, {"start": -1},
+                                       {"start": 5, "end": 5}, {"short": "never"}])  # fmt: skip
+def test_impossible_arguments(arguments):
+    with pytest.raises(ValueError) as caught:
+        read_clip("a.mp4", **arguments)
+    assert not isinstance(caught.value, VideoError)
+
+
+def test_a_decoder_that_does_not_come_back_is_given_up(tmp_path, monkeypatch, capfd):
+    path = write(tmp_path / "a.mp4", "libx264", drawn(5, 48, 64))
+
+    def stuck(*_):
+        with quiet():
+            time.sleep(1)
+
+    monkeypatch.setattr(video, "_open", stuck)
+    begin = time.monotonic()
+    with pytest.raises(VideoError, match="took longer than 0.1 s"):
+        read_clip(path, 5, timeout=0.1)
+    assert time.monotonic() - begin < 0.8
+    os.write(2, b"seen")  # stderr is back, although the thread is still inside `quiet`
+    time.sleep(1.1)
+    os.write(2, b" again")
+    assert capfd.readouterr().err == "seen again"
+
+
+def test_quiet_nests_and_ends(capfd):
+    with quiet():
+        with quiet():
+            os.write(2, b"hidden")
+        os.write(2, b"hidden")
+    os.write(2, b"shown")
+    speak_again()
+    assert capfd.readouterr().err == "shown"
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not REAL.exists(), reason="../shared is not here")
+def test_real_videos_are_frame_exact():
+    paths = sorted((REAL / "videos").glob("*")) + sorted((REAL / "kth").glob("*.avi"))
+    paths += (
+        sorted((REAL / "something").rglob("*.webm"))[::9] + sorted((REAL / "weizmann").rglob("*.avi"))[::20]
+    )
+    for path in paths:
+        if path.stat().st_size > 3e6:  # a full decode of 1080p takes seconds
+            assert read_clip(path, 16, 64).shape == (16, 64, 64, 3)
+            continue
+        wanted = even_indices(probe(path).num_frames, 16)
+        whole = decoded(path, set(wanted.tolist()).__contains__)
+        chosen = whole[np.searchsorted(np.unique(wanted), wanted)]
+        np.testing.assert_array_equal(read_clip(path, 16), chosen, err_msg=str(path))
