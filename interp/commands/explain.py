@@ -1,13 +1,16 @@
-"""``python -m interp explain``: what a network sees in your own video, as a moving figure, scores and a mask.
+"""``python -m interp explain``: what a network sees in your own video, or in every clip of a dataset.
 
 Source: the figure and scores of Mänttäri, Broomé et al., ACCV 2020. Axes: frames (T,H,W,3) uint8, clips
 (B,C,T,H,W).
 
     python -m interp explain holiday.mp4 --model both --out explanations
     python -m interp explain a.webm b.webm --model runs/i3d/best.safetensors --iterations 100
+    python -m interp explain --data something --root DIR --split validation --model i3d --out RUN
+    torchrun --standalone --nproc_per_node=4 --max-restarts=1 -m interp explain --data ... --out RUN
 
 For every video: NAME_MODEL.gif for each model and one NAME.json. A file that cannot be read gets one line on
-stderr; the others are still explained, and the exit code is 2.
+stderr; the others are still explained, and the exit code is 2. For a dataset: a results folder (`runs`). The
+same command again continues one that was interrupted; a clip that cannot be read is a row with its error.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from pathlib import Path
 
 HELP = "show when and where a network looks in a video"
 SHIPPED = ("i3d", "clstm")
+KINDS = ("something", "kth", "folder", "motion")
 PANEL = (224, 320)  # a panel is at most this high and wide
 TOO_LONG = 180  # bytes of a file's name; systems allow 255, and ours get an ending
 
@@ -28,17 +32,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     from interp import perturb, recipes
 
     add = parser.add_argument
-    add("videos", nargs="+", metavar="VIDEO", help="a video file: mp4, webm, avi, mkv, mov, ...")
+    add("videos", nargs="*", metavar="VIDEO", help="a video file: mp4, webm, avi, mkv, mov, ...")
     add("--model", default="both", metavar="MODEL",
         help="i3d, clstm, both (the shipped ones; default), or a .safetensors checkpoint")  # fmt: skip
-    add("--out", default="explanations", metavar="DIR", help="where the files go (%(default)s)")
+    add("--out", metavar="DIR", help="where the files go (explanations)")
     add("--target", metavar="CLASS", help="the true class, by name or number; gives CS")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     add = parser.add_argument_group("search and map").add_argument
-    add("--recipe", choices=tuple(recipes.MASKS), default="something", help="the paper's mask recipes")
+    add("--recipe", choices=tuple(recipes.MASKS), help="the paper's mask recipes (something; kth for kth)")
     add("--iterations", type=int, metavar="N", help="steps of the search, instead of the recipe's")
     add("--perturbation", choices=perturb.names(), default="freeze", help="what the mask does")
     add("--weights", choices=("clip", "frame"), default="clip", help="Grad-CAM's channel weights")
+    add("--stop", action="store_true", help="end a clip's search once it has converged")
+    add("--chunk", type=int, metavar="N", help="clips at once in the model (what the memory holds)")
+    add = parser.add_argument_group("a dataset instead of videos").add_argument
+    add("--data", choices=KINDS, help="explain every clip of a dataset into a results folder, --out")
+    add("--root", metavar="DIR", help="the dataset's folder")
+    add("--split", default="validation", help="%(default)s, train, ...")
+    add("--split-pattern", metavar="REGEX", help="folder: file names of the validation clips")
+    add("--limit", type=int, metavar="N", help="only N clips, as equally over the classes as it goes")
+    add("--start", choices=("central", "random", "best-window"), default="central", help="of the search")
+    add("--seed", type=int, default=0, help="draws the clips of --limit and the random starts")
+    add("--no-regret", action="store_true", help="do not score all windows")
+    add("--no-maps", action="store_true", help="do not keep the Grad-CAM maps")
+    add("--shard-size", type=int, default=32, metavar="N", help="clips written together (%(default)s)")
+    add("--workers", type=int, default=2, help="threads that decode (%(default)s)")
+    add("--strict", action="store_true", help="stop at a clip that cannot be read")
     add = parser.add_argument_group("figure").add_argument
     add("--format", choices=("gif", "webp", "mp4"), default="gif")
     add("--fps", type=float, default=6.0, help="frames a second of the figure (%(default)g)")
@@ -46,28 +65,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Explains every video; returns 0, or 2 when one could not be read. ValueError for wrong options."""
-    import dataclasses
+    """Explains every video, or a dataset; returns 0, or 2 when a video could not be read.
 
-    import torch
+    ValueError for wrong options.
+    """
+    import dataclasses
 
     from interp import recipes
     from interp.data import VideoError
 
+    if bool(args.videos) == bool(args.data):
+        raise ValueError("give video files or --data, one of the two")
     if not args.fps > 0:
         raise ValueError(f"--fps is {args.fps:g}; expected a number above 0")
     if args.iterations is not None and args.iterations < 1:
         raise ValueError(f"--iterations is {args.iterations}; expected at least 1")
+    if args.out is None and args.data:
+        raise ValueError("--data needs --out, the folder of its results")
+    args.out = args.out or "explanations"
     out = Path(args.out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out is {out}, which is a file; name a folder")
-    recipe = recipes.MASKS[args.recipe]
+    recipe = recipes.MASKS[args.recipe or ("kth" if args.data == "kth" else "something")]
     if args.iterations is not None:
         recipe = dataclasses.replace(recipe, iterations=args.iterations)
-    device = args.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    models = load_models(args.model, device)
+    if args.data:
+        from interp.commands.explain_dataset import run_dataset
+
+        return run_dataset(args, recipe)
+    models = load_models(args.model, chosen_device(args.device))
     targets = [target_of(args.target, model) for model in models.values()]
     failed, taken = 0, set()
     for video in args.videos:
@@ -81,6 +107,15 @@ def run(args: argparse.Namespace) -> int:
     if failed and len(args.videos) > 1:
         _say(f"{failed} of {len(args.videos)} videos could not be read", sys.stderr)
     return 2 if failed else 0
+
+
+def chosen_device(name: str) -> str:
+    """The device to use: for "auto" the GPU where there is one; under torchrun each process has its own."""
+    import torch
+
+    if name in ("auto", "cuda") and torch.cuda.is_available():
+        return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
+    return "cpu" if name == "auto" else name
 
 
 def load_models(name: str, device: str) -> dict:
@@ -133,7 +168,8 @@ def explain_video(
             _say(f"warning: {video}: {note}", sys.stderr)
         warned.update(notes)
         record = explain(model, to_clip(frames)[None], target, recipe, args.perturbation, args.weights,
-                         [stem], name=label, progress=sys.stderr.isatty())[0]  # fmt: skip
+                         [stem], name=label, progress=sys.stderr.isatty(), stop=args.stop or None,
+                         chunk=args.chunk)[0]  # fmt: skip
         shown, _ = read_with_notes(video, num_frames, panel_size(info.height, info.width))
         film = figures.three_panel(record, shown, palette=args.palette)
         figure = figures.write(out / f"{stem}_{label}.{args.format}", film, args.fps)
