@@ -1,0 +1,98 @@
+"""The certificate: every window against a forward pass each, the regret against the loss written out."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from interp import masks, perturb, recipes
+
+RECIPE = dataclasses.replace(recipes.KTH_MASK, iterations=40)
+
+
+class Motion(nn.Module):
+    def __init__(self, num_frames):
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+        self.weight = nn.Parameter(3 * torch.randn(4, num_frames - 1, generator=generator))
+        self.clips_seen = 0
+
+    def forward(self, clips):
+        self.clips_seen += len(clips)
+        return 40 * clips.diff(dim=2).square().mean((1, 3, 4)) @ self.weight.T
+
+
+def toy(batch=3, num_frames=6):
+    generator = torch.Generator().manual_seed(2)
+    return Motion(num_frames), torch.rand(batch, 3, num_frames, 4, 4, generator=generator)
+
+
+def loss(model, clips, mask, target, perturbation):
+    with torch.no_grad():
+        score = model(perturb.apply(perturbation, clips, mask)).softmax(1)[:, target]
+    return RECIPE.lambda1 * mask.sum(1) + RECIPE.lambda2 * masks.total_variation(mask) + score
+
+
+def test_windows_are_all_and_in_order():
+    assert masks.windows(3).tolist() == [[1, 0, 0], [1, 1, 0], [1, 1, 1], [0, 1, 0], [0, 1, 1], [0, 0, 1]]
+    assert masks.windows(16).shape == (136, 16) and masks.windows(16).unique(dim=0).shape == (136, 16)
+    assert masks.windows(1).tolist() == [[1]]
+
+
+@pytest.mark.parametrize("perturbation", ["freeze", "reverse", "shuffle", "blur"])
+@pytest.mark.parametrize("chunk", [None, 1, 7])
+def test_every_window_is_scored_as_if_alone(perturbation, chunk):
+    model, clips = toy()
+    best = masks.best_windows(model, clips, perturbation, 2, RECIPE, chunk=chunk)
+    for i in range(3):
+        for j, window in enumerate(masks.windows(6)):
+            expected = loss(model, clips[i:i + 1], window[None], 2, perturbation)
+            torch.testing.assert_close(best.all_losses[i, j:j + 1], expected, rtol=0, atol=1e-6)
+    assert torch.equal(best.losses, best.all_losses.min(1).values)
+    assert torch.equal(best.masks, best.windows[best.all_losses.argmin(1)])
+    torch.testing.assert_close(best.originals, model(clips).softmax(1)[:, 2].detach())
+
+
+def test_windows_that_do_the_same_are_asked_once():
+    model, clips = toy(batch=1, num_frames=16)
+    masks.best_windows(model, clips, "freeze", chunk=200)
+    # The score itself; then, as freezing frame 0 does nothing, 120 windows and the clip as it is.
+    assert model.clips_seen == 1 + 120 + 1
+
+
+def test_regret_soft_and_snapped():
+    model, clips = toy()
+    best = masks.best_windows(model, clips, "freeze", 2, RECIPE)
+    found = masks.find_masks(model, clips, 2, RECIPE, start="best-window")
+    assert torch.equal(found.starts > 0, best.masks > 0)
+    soft = loss(model, clips, found.masks, 2, "freeze") - best.losses
+    torch.testing.assert_close(masks.regret(found, best), soft, rtol=0, atol=1e-6)
+    bare = masks.regret(found.masks, best, model=model, clips=clips)
+    torch.testing.assert_close(bare, soft, rtol=0, atol=1e-6)
+    hard = loss(model, clips, (found.masks > 0.5).float(), 2, "freeze") - best.losses
+    snapped = masks.regret(found, best, model=model, clips=clips, snapped=True)
+    torch.testing.assert_close(snapped, hard, rtol=0, atol=1e-6)
+    zero = masks.regret(best.masks, best, model=model, clips=clips)
+    torch.testing.assert_close(zero, torch.zeros(3), rtol=0, atol=1e-6)
+
+
+def test_a_snapped_window_never_beats_the_best():
+    model, clips = toy()
+    best = masks.best_windows(model, clips, "reverse", 1, RECIPE)
+    for window in masks.windows(6):
+        regret = masks.regret(window.expand(3, 6), best, model=model, clips=clips, snapped=True)
+        assert regret.min() > -1e-6
+
+
+def test_regret_refuses_what_cannot_be_compared():
+    model, clips = toy()
+    best = masks.best_windows(model, clips, "freeze", 2, RECIPE)
+    with pytest.raises(ValueError, match="differ in perturbation"):
+        masks.regret(masks.find_masks(model, clips, 2, RECIPE, "reverse"), best)
+    with pytest.raises(ValueError, match="differ in targets"):
+        masks.regret(masks.find_masks(model, clips, 1, RECIPE), best)
+    with pytest.raises(ValueError, match="give model= and clips="):
+        masks.regret(best.masks, best)
+    with pytest.raises(ValueError, match=r"masks \(3, 6\)"):
+        masks.regret(best.masks[:2], best, model=model, clips=clips)
