@@ -180,17 +180,17 @@ _OURS = ("epochs", "optimizer", "learning_rate", "batch_size", "weight_decay", "
          "augment", "warmup_epochs", "label_smoothing", "clip_norm", "model_args")  # fmt: skip
 
 I3D_MOTION = TrainRecipe(
-    "i3d_motion", "i3d", "motion", num_frames=16, size=(64, 64), epochs=30, optimizer="adamw",
+    "i3d_motion", "i3d", "motion", num_frames=16, size=(64, 64), epochs=10, optimizer="adamw",
     learning_rate=0.002, batch_size=32, weight_decay=0.01, dropout=0.3, schedule="cosine", augment=True,
     warmup_epochs=1, label_smoothing=0.05, chosen=_OURS,
     model_args=dict(width=0.25, temporal_strides=(2, 1, 1), spatial_strides=(2, 2, 2, 1, 1), bn_momentum=0.1,
                     pixel_range=(-1.0, 1.0)),
 )  # fmt: skip
 CLSTM_MOTION = TrainRecipe(
-    "clstm_motion", "clstm", "motion", num_frames=16, size=(64, 64), epochs=30, optimizer="adamw",
-    learning_rate=0.002, batch_size=32, weight_decay=0.01, dropout=0.3, schedule="cosine", augment=True,
-    warmup_epochs=1, label_smoothing=0.05, clip_norm=1.0, chosen=_OURS,
-    model_args=dict(filters=(16, 24, 32), kernel_size=5, strides=(2, 1, 1), pools=(2, 2, 2), padding="same",
+    "clstm_motion", "clstm", "motion", num_frames=16, size=(64, 64), epochs=9, optimizer="adamw",
+    learning_rate=0.0008, batch_size=32, weight_decay=0.01, dropout=0.3, schedule="cosine", augment=True,
+    warmup_epochs=0.2, label_smoothing=0.05, clip_norm=1.0, chosen=_OURS,
+    model_args=dict(filters=(16, 24, 32), kernel_size=5, strides=(2, 1, 1), pools=(2, 2, 4), padding="same",
                     gate="sigmoid", bn_momentum=0.1, pixel_range=(-1.0, 1.0)),
 )  # fmt: skip
 
