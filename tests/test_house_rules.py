@@ -20,7 +20,7 @@ FLOORS = [
     {"data"},
     {"distributed", "train", "augment", "batches", "checkpoint", "evaluate", "optimise"},
     {"borrow", "windows", "search", "masks", "gradcam"},
-    {"explain"},
+    {"explain", "runs"},
     {"measure", "published"},
     {"figures", "films", "plots", "tables"},
     {"widgets"},
