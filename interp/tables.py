@@ -45,7 +45,7 @@ font-variant-numeric:tabular-nums;white-space:nowrap}
 .interp-results dt{font-weight:400;opacity:.8}.interp-results dd{margin:0;font-weight:600}
 .interp-results .guess{font-weight:400;font-size:.9em;display:block;margin-top:.3em}
 .interp-figure{margin:0 0 1em}.interp-figure img{max-width:100%}
-.interp-figure figcaption{margin-top:.4em}
+.interp-figure figcaption{margin-top:.4em;text-align:left}
 """
 
 
@@ -124,6 +124,15 @@ def figure_html(explanation, figure=None, *, caption: str | None = None, frames=
     caption = caption or f"{words} {legend(palette, getattr(explanation, 'perturbation', 'freeze'))}"
     return (f'<style>{CSS}</style><figure class="interp-figure">{_image(picture, words, lazy=False)}'
             f"<figcaption>{escape(caption)}</figcaption></figure>")  # fmt: skip
+
+
+def moving_html(frames, words: str, caption: str | None = None, *, kind: str = "webp", fps: float = 6) -> str:
+    """Return uint8 frames (T, H, W, 3) as a moving picture with the alternative text `words`, in HTML."""
+    from interp.films import encode
+
+    text = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    picture = _image(encode(frames, fps, kind), words, lazy=False)
+    return f'<style>{CSS}</style><figure class="interp-figure">{picture}{text}</figure>'
 
 
 def _record(explanation) -> Mapping:

@@ -1,0 +1,53 @@
+"""The stages of both networks: sizes that the paper publishes, parameters that are really there."""
+
+import pytest
+import torch
+
+from interp import recipes
+from interp.models import build
+from interp.models.anatomy import anatomy, differences
+
+
+def test_i3d_ends_at_the_published_map_sizes():
+    something = anatomy(recipes.I3D_SOMETHING.config(174), (3, 16, 224, 224))
+    kth = anatomy(recipes.I3D_KTH.config(6), (3, 32, 120, 160))
+    named = {stage.name: stage.after for stage in something}
+    assert named["Mixed_5c"] == (1024, 8, 7, 7) and named["Logits"] == (174,)
+    assert {stage.name: stage.after for stage in kth}["Mixed_5c"] == (1024, 16, 4, 5)
+    assert sum(stage.parameters for stage in something) == 12_465_614
+    assert something[0].kernel == (7, 7, 7) and something[0].stride == (1, 2, 2)
+
+
+def test_clstm_ends_at_the_published_heat_map_sizes():
+    maps = [[stage.after for stage in anatomy(recipe.config(6)) if stage.kind == "ConvLSTM"][-1]
+            for recipe in (recipes.CLSTM_SOMETHING, recipes.CLSTM_KTH)]
+    assert maps == [(32, 16, 5, 5), (32, 32, 14, 18)]
+    pooled = anatomy(recipes.CLSTM_SOMETHING.config(6))[1]
+    assert (pooled.kind, pooled.before) == ("pooling, normalisation", (32, 16, 55, 55))
+
+
+@pytest.mark.parametrize("recipe", [recipes.I3D_MOTION, recipes.CLSTM_MOTION], ids=["i3d", "clstm"])
+def test_stages_agree_with_the_real_network(recipe):
+    config = recipe.config(12)
+    stages = anatomy(config, (3, recipe.num_frames, *recipe.size))
+    model = build(config).eval()
+    seen = {}
+    for stage in stages:
+        model.get_submodule(stage.name).register_forward_hook(
+            lambda m, i, out, name=stage.name: seen.__setitem__(name, tuple(out.shape)))
+    with torch.no_grad():
+        model(torch.zeros(1, 3, recipe.num_frames, *recipe.size))
+    for stage in stages:
+        shape = seen[stage.name]
+        real = (shape[1], recipe.num_frames, *shape[2:]) if len(shape) == 4 else shape[1:]
+        assert stage.after == real, stage.name
+    assert sum(stage.parameters for stage in stages) == sum(p.numel() for p in model.parameters())
+
+
+def test_differences_name_defaults_too_and_refuse_two_kinds():
+    first = {"model": "i3d", "num_classes": 12, "width": 0.25}
+    assert differences(first, {"model": "i3d", "num_classes": 12}) == [("width", 0.25, 1.0)]
+    with pytest.raises(ValueError, match="one kind"):
+        differences(first, {"model": "clstm", "num_classes": 12})
+    with pytest.raises(ValueError, match="clip's"):
+        anatomy(first)

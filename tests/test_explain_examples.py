@@ -1,0 +1,68 @@
+"""The clip that stands for its class is the first that all models guess right, else the first."""
+
+import numpy as np
+import pytest
+import torch
+
+from interp.data import VideoDataset
+from interp.data.actions import CLASSES
+from interp.explain_examples import first_right, short_name
+
+
+class Dataset(VideoDataset):
+    """Clips of one grey level each; the level is what the models below read."""
+
+    def __init__(self, levels, labels, num_classes=3):
+        super().__init__([], [f"class {k}" for k in range(num_classes)])
+        self.levels, self.known, self.read = levels, labels, []
+
+    def __len__(self):
+        return len(self.levels)
+
+    @property
+    def labels(self):
+        return np.array(self.known)
+
+    def __getitem__(self, index):
+        self.read.append(index)
+        return np.full((2, 4, 4, 3), self.levels[index], np.uint8), self.known[index], index
+
+
+class Reader(torch.nn.Module):
+    """Guesses the class whose number is the clip's grey level, plus `shift` for levels of 10 and more."""
+
+    def __init__(self, shift=0):
+        super().__init__()
+        self.shift = shift
+
+    def forward(self, clips):
+        level = (clips.mean(dim=(1, 2, 3, 4)) * 255).round().long()
+        guess = level % 10 + self.shift * (level >= 10)
+        return torch.nn.functional.one_hot(guess % 3, 3).float()
+
+
+def test_first_clip_that_every_model_guesses_right():
+    # class 0: the first is misread by both, the second by the second model, the third by none
+    dataset = Dataset([1, 10, 0, 0, 1, 2], [0, 0, 0, 0, 1, 2])
+    assert first_right([Reader()], dataset) == [1, 4, 5]
+    assert first_right([Reader(), Reader(shift=1)], dataset) == [2, 4, 5]
+    assert 3 not in dataset.read  # no clip is read once its class is settled
+
+
+@pytest.mark.parametrize("tries", [None, 2, 1])
+def test_else_the_first(tries):
+    dataset = Dataset([1, 2, 0, 1, 0], [0, 0, 0, 1, -1])
+    assert first_right([Reader()], dataset, tries) == [2 if tries is None else 0, 3]
+
+
+def test_no_clip_with_a_label():
+    assert first_right([Reader()], Dataset([1], [-1])) == []
+
+
+def test_short_names_are_short_and_still_tell_classes_apart():
+    assert short_name("Pretending to take something from somewhere") == "Pretending to take"
+    assert short_name("Moving something and something so they pass each other") == "Pass"
+    assert short_name("Turning the camera left while filming something") == "Turning camera left"
+    assert short_name("something") == "Something"
+    assert len({short_name(name) for name in CLASSES}) == len(CLASSES)
+    assert max(len(short_name(name)) for name in CLASSES) <= 24
