@@ -1,4 +1,4 @@
-"""The embedded dataset: its truth is true, it is the same each time, and its files are what loaders expect."""
+"""The embedded dataset: its truth is true, it is the same each time, and loaders can read it."""
 
 import json
 
@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 
 from interp.data import motion
-from interp.data.actions import AWAY, CLASSES, CLOSER, COLLIDE, DOWN, DOWNWARDS, LEFT, PASS, RIGHT, UP, UPWARDS
+from interp.data.actions import (
+    AWAY,
+    CLASSES,
+    CLOSER,
+    COLLIDE,
+    DOWN,
+    DOWNWARDS,
+    LEFT,
+    PASS,
+    RIGHT,
+    UP,
+    UPWARDS,
+)
 from interp.data.video import read_clip
 
 
@@ -25,14 +37,17 @@ def test_classes_are_the_papers_eleven_and_down():
 def test_interval_is_a_fifth_to_a_half_and_anywhere():
     found = [motion.clip_script("train", i) for i in range(600)]
     share = np.array([(s.end - s.start) / (s.num_frames - 1) for s in found])
-    place = np.array([s.start / (s.num_frames - 1 - (s.end - s.start)) for s in found])  # 0 at the earliest, 1 the latest
+    place = np.array(
+        [s.start / (s.num_frames - 1 - (s.end - s.start)) for s in found]
+    )  # 0 at the earliest, 1 the latest
     assert share.min() >= 0.2 and share.max() <= 0.5
     counts = np.histogram(place, 5, (0, 1))[0]
     assert counts.min() > 85 and counts.max() < 160, counts  # 120 each, give or take
 
 
 @pytest.mark.parametrize(
-    ("label", "axis", "sign"), [(UP, 1, -1), (DOWN, 1, 1), (LEFT, 0, -1), (RIGHT, 0, 1), (UPWARDS, 1, -1), (DOWNWARDS, 1, 1)]
+    ("label", "axis", "sign"),
+    [(UP, 1, -1), (DOWN, 1, 1), (LEFT, 0, -1), (RIGHT, 0, 1), (UPWARDS, 1, -1), (DOWNWARDS, 1, 1)],
 )
 def test_directed_classes_move_their_way_and_only_in_the_interval(label, axis, sign):
     for s in scripts(label):
@@ -61,8 +76,10 @@ def test_pairs_do_what_their_class_says():
 
 
 def test_opposite_classes_cannot_be_told_apart_without_the_order_of_frames():
-    """The mean place of the moving thing over a clip is the same for up and down (a shuffled clip keeps it)."""
-    means = [np.mean([s.things[s.acting[0]][1][:, 1].mean() for s in scripts(label, 400)]) for label in (UP, DOWN)]
+    """The mean place of the moving thing is the same for up and down (a shuffled clip keeps it)."""
+    means = [
+        np.mean([s.things[s.acting[0]][1][:, 1].mean() for s in scripts(label, 400)]) for label in (UP, DOWN)
+    ]
     assert abs(means[0] - means[1]) < 0.04  # five standard errors; the movement itself is 0.35 to 0.6
 
 
@@ -84,7 +101,12 @@ def test_boxes_hold_the_thing():
                 assert len(rows) < 20
                 continue
             x0, y0, x1, y1 = np.array(boxes[t]) * 64
-            inside = (columns + 0.5 >= x0 - 1) & (columns + 0.5 <= x1 + 1) & (rows + 0.5 >= y0 - 1) & (rows + 0.5 <= y1 + 1)
+            inside = (
+                (columns + 0.5 >= x0 - 1)
+                & (columns + 0.5 <= x1 + 1)
+                & (rows + 0.5 >= y0 - 1)
+                & (rows + 0.5 <= y1 + 1)
+            )
             assert inside.mean() > 0.97
 
 

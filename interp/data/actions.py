@@ -1,12 +1,13 @@
 """Says what happens in a clip of the embedded dataset: twelve classes, each a script whose truth is known.
 
-The classes are the eleven that the ACCV 2020 paper compares, plus "Moving something down", so that every directed class
-has its opposite. A script holds the paths of things, hands and camera over the frames, the interval in which the action
-happens (a fifth to a half of the clip, anywhere in it with equal chance) and who acts. Opposite classes are each
-other's reverse in time, so the set of a clip's frames, without their order, cannot tell them apart.
+The classes are the eleven that the ACCV 2020 paper compares, plus "Moving something down", so that every
+directed class has its opposite. A script holds the paths of things, hands and camera over the frames, the
+interval in which the action happens (a fifth to a half of the clip, anywhere in it with equal chance) and who
+acts. Opposite classes are each other's reverse in time, so the set of a clip's frames, without their order,
+cannot tell them apart.
 
-Axes: paths are (n, 2) arrays over the n frames of the video; positions in frame units as in `scene`, in the world that
-the camera, displaced by `camera`, looks at.
+Axes: paths are (n, 2) arrays over the n frames of the video; positions in frame units as in `scene`, in the
+world that the camera, displaced by `camera`, looks at.
 
 >>> script = write_script("Moving something up", np.random.default_rng(0))
 >>> script.start < script.end <= script.num_frames - 1
@@ -29,40 +30,58 @@ COLLIDE = "Moving something and something so they collide with each other"
 PASS = "Moving something and something so they pass each other"
 BURY = "Burying something in something"
 PRETEND = "Pretending to take something from somewhere"
-CLASSES = tuple(sorted((LEFT, RIGHT, UPWARDS, DOWNWARDS, UP, DOWN, CLOSER, AWAY, COLLIDE, PASS, BURY, PRETEND)))
+CLASSES = tuple(
+    sorted((LEFT, RIGHT, UPWARDS, DOWNWARDS, UP, DOWN, CLOSER, AWAY, COLLIDE, PASS, BURY, PRETEND))
+)
 
 
 @dataclass
 class Script:
-    """One clip's plan. `start` and `end` are frame positions (real numbers) between which the action happens."""
+    """One clip's plan; the action happens between the frame positions (real numbers) `start` and `end`."""
 
     label: str
     num_frames: int
     start: float
     end: float
     camera: np.ndarray  # (n, 2), the deliberate turn and the shake together
-    things: list[tuple[Thing, np.ndarray]] = field(default_factory=list)  # with paths (n, 2), drawn in this order
+    things: list[tuple[Thing, np.ndarray]] = field(
+        default_factory=list
+    )  # with paths (n, 2), drawn in this order
     hands: list[tuple[Hand, np.ndarray]] = field(default_factory=list)
     acting: list[int] = field(default_factory=list)  # which things act
     acting_hands: list[int] = field(default_factory=list)
-    heaps: list[tuple[float, float, np.ndarray]] = field(default_factory=list)  # x, y, radius over the frames (n,)
+    heaps: list[tuple[float, float, np.ndarray]] = field(
+        default_factory=list
+    )  # x, y, radius over the frames (n,)
 
     def truth(self) -> dict:
-        """The known answer, JSON-able: interval in seconds, boxes in 0..1 of the frame (None where out of sight)."""
-        boxes = [{"name": self.things[i][0].name, "box": self._boxes(self.things[i][1], self.things[i][0].reach * 0.85)}
-                 for i in self.acting]
+        """The known answer, JSON-able: interval in seconds, boxes in 0..1 (None where out of sight)."""
+        boxes = [
+            {
+                "name": self.things[i][0].name,
+                "box": self._boxes(self.things[i][1], self.things[i][0].reach * 0.85),
+            }
+            for i in self.acting
+        ]
         for i in self.acting_hands:
             hand, path = self.hands[i]
             middle = path + 2.5 * hand.size * np.array([np.cos(hand.towards), np.sin(hand.towards)])
             boxes.append({"name": "a hand", "box": self._boxes(middle, 2.7 * hand.size)})
-        return {"label": self.label, "fps": FPS, "frames": self.num_frames,
-                "interval": [round(self.start / FPS, 4), round(self.end / FPS, 4)],
-                "objects": boxes, "camera": np.round(self.camera, 4).tolist()}
+        return {
+            "label": self.label,
+            "fps": FPS,
+            "frames": self.num_frames,
+            "interval": [round(self.start / FPS, 4), round(self.end / FPS, 4)],
+            "objects": boxes,
+            "camera": np.round(self.camera, 4).tolist(),
+        }
 
     def _boxes(self, path: np.ndarray, reach: float) -> list:
         low, high = np.clip(path - self.camera - reach, 0, 1), np.clip(path - self.camera + reach, 0, 1)
         seen = ((high - low) > 0.01).all(axis=1)
-        return [np.round([*a, *b], 3).tolist() if ok else None for a, b, ok in zip(low, high, seen, strict=True)]
+        return [
+            np.round([*a, *b], 3).tolist() if ok else None for a, b, ok in zip(low, high, seen, strict=True)
+        ]
 
 
 def write_script(label: str, rng: np.random.Generator) -> Script:
@@ -92,7 +111,7 @@ def write_script(label: str, rng: np.random.Generator) -> Script:
 
 
 def _profile(rng: np.random.Generator, u: np.ndarray) -> np.ndarray:
-    """Progress 0..1 at time u (0 at the action's start, 1 at its end), speeding up and slowing down at random."""
+    """Progress 0..1 at time u (0 at the action's start, 1 at its end), of random speed."""
     u = np.clip(u, 0, 1)
     a, b = np.exp(rng.normal(0.3, 0.3, 2))
     return u**a / (u**a + (1 - u) ** b)
@@ -145,7 +164,10 @@ def _meet(script: Script, rng: np.random.Generator, progress: np.ndarray) -> Non
     far = touch + rng.uniform(0.32, 0.5)
     turn = rng.normal(0, 0.35) + np.pi * rng.integers(2)
     axis, across = np.array([np.cos(turn), np.sin(turn)]), np.array([-np.sin(turn), np.cos(turn)])
-    lane, share = rng.normal(0, 0.03), rng.choice([0.0, 0.5, 0.5, 1.0])  # the first thing's share of the movement
+    lane, share = (
+        rng.normal(0, 0.03),
+        rng.choice([0.0, 0.5, 0.5, 1.0]),
+    )  # the first thing's share of the movement
     back = forth = 0.0
     rest = far * (share - 0.5)
     if script.label == PASS:
@@ -156,7 +178,10 @@ def _meet(script: Script, rng: np.random.Generator, progress: np.ndarray) -> Non
     elif script.label == COLLIDE:
         when = rng.uniform(0.45, 0.7)
         u = np.clip((np.arange(script.num_frames) - script.start) / (script.end - script.start), 0, 1)
-        before, after = np.clip(u / when, 0, 1) ** rng.uniform(1.0, 1.6), np.clip((u - when) / (1 - when), 0, 1)
+        before, after = (
+            np.clip(u / when, 0, 1) ** rng.uniform(1.0, 1.6),
+            np.clip((u - when) / (1 - when), 0, 1),
+        )
         gap = far + (touch - far) * before
         fly = rng.uniform(0.15, 0.3) * (1 - (1 - after) ** 2)
         struck = rng.random() < 0.5  # the struck thing flies on and the other stops, or both bounce back
@@ -170,7 +195,7 @@ def _meet(script: Script, rng: np.random.Generator, progress: np.ndarray) -> Non
 
 
 def _handle(script: Script, rng: np.random.Generator, u: np.ndarray) -> None:
-    """A hand that comes in and goes out: it buries the thing under a heap, or takes nothing from where the thing lies."""
+    """A hand comes in and goes out: it buries the thing under a heap, or only pretends to take it."""
     thing, place, hand = random_thing(rng, 0.08, 0.13), rng.uniform(0.28, 0.72, 2), random_hand(rng)
     arrive, leave = rng.uniform(0.2, 0.4), rng.uniform(0.6, 0.8)
     u = np.clip(u, 0, 1)

@@ -1,9 +1,10 @@
-"""The embedded dataset: generated clips whose moving interval and object positions are known, as real video files.
+"""The embedded dataset: generated clips whose interval and objects are known, as real video files.
 
-Twelve classes (see `actions`) drawn (see `scene`) and written in the layout of Something-Something V2 (Goyal et al.,
-ICCV 2017): ROOT/20bn-something-something-v2/ID.webm, ROOT/labels/{labels,train,validation}.json, and beside them
-ROOT/labels/truth.json with what no real dataset has: the interval of the action, the boxes of who acts, the camera's path.
-A clip depends on the seed, its split and its number alone, not on how many there are or how many workers drew them.
+Twelve classes (see `actions`) drawn (see `scene`) and written in the layout of Something-Something V2 (Goyal
+et al., ICCV 2017): ROOT/20bn-something-something-v2/ID.webm, ROOT/labels/{labels,train,validation}.json, and
+beside them ROOT/labels/truth.json with what no real dataset has: the interval of the action, the boxes of who
+acts, the camera's path. A clip depends on the seed, its split and its number alone, not on how many there are
+or how many workers drew them.
 
 Axes: a clip is uint8 (n, H, W, 3), n frames at 12 a second.
 
@@ -59,7 +60,7 @@ def clip_script(split: str, index: int, seed: int = 0) -> Script:
 def render_clip(split: str, index: int, seed: int = 0, size: int = 64) -> tuple[np.ndarray, dict]:
     """Draws one clip: frames uint8 (n, size, size, 3) and its truth (see `actions.Script.truth`).
 
-    Raises ValueError for a split other than train and validation, or a size that is not even or outside 32..224.
+    Raises ValueError for another split than train and validation, or a size that is odd or outside 32..224.
     """
     if size % 2 or not 32 <= size <= 224:
         raise ValueError(f"got size {size}; expected an even number of pixels from 32 to 224")
@@ -82,27 +83,44 @@ def render_clip(split: str, index: int, seed: int = 0, size: int = 64) -> tuple[
     return frames, script.truth()
 
 
-def generate(root, num_train: int = 1000, num_validation: int = 240, seed: int = 0, size: int = 64,
-             workers: int | None = None, progress: bool = True) -> Path:
-    """Writes the dataset below `root` and returns it as a Path; clips already there are kept, so it can be resumed.
+def generate(
+    root,
+    num_train: int = 1000,
+    num_validation: int = 240,
+    seed: int = 0,
+    size: int = 64,
+    workers: int | None = None,
+    progress: bool = True,
+) -> Path:
+    """Writes the dataset below `root` and returns it as a Path; clips already there are kept.
 
-    Args: counts of clips for each split (whole multiples of 12 keep the classes equal); `seed` >= 0; `size` of the square
-    frame in pixels; `workers` processes (None: one a core). Raises ValueError for counts below 0, and where `root` holds a
-    dataset made with another seed, size or version.
+    Args: counts of clips for each split (whole multiples of 12 keep the classes equal); `seed` >= 0; `size` of
+    the square frame in pixels; `workers` processes (None: one a core). So an interrupted call can be repeated.
+    Raises ValueError for counts below 0, and where `root` holds a dataset of another seed, size or version.
     """
     if num_train < 0 or num_validation < 0 or num_train + num_validation == 0:
-        raise ValueError(f"got {num_train} training and {num_validation} validation clips; expected 0 or more, not both 0")
+        raise ValueError(
+            f"got {num_train} training and {num_validation} validation clips; expected 0 or more, not both 0"
+        )
     root = Path(root)
     videos, labels = root / "20bn-something-something-v2", root / "labels"
     videos.mkdir(parents=True, exist_ok=True)
     labels.mkdir(exist_ok=True)
     _claim(labels / "recipe.json", {"version": VERSION, "seed": seed, "size": size})
-    jobs = [(split, i, seed, size, str(videos / f"{FIRST_ID[split] + i}.webm"))
-            for split, count in (("train", num_train), ("validation", num_validation)) for i in range(count)]
+    jobs = [
+        (split, i, seed, size, str(videos / f"{FIRST_ID[split] + i}.webm"))
+        for split, count in (("train", num_train), ("validation", num_validation))
+        for i in range(count)
+    ]
     missing = [job for job in jobs if not os.path.exists(job[-1])]
     workers = workers or os.cpu_count() or 1
-    with tqdm(total=len(jobs), initial=len(jobs) - len(missing), unit="clip", desc=f"motion in {root}",
-              disable=not progress) as bar:
+    with tqdm(
+        total=len(jobs),
+        initial=len(jobs) - len(missing),
+        unit="clip",
+        desc=f"motion in {root}",
+        disable=not progress,
+    ) as bar:
         if workers == 1 or len(missing) < 8:
             for job in missing:
                 _write_job(job)
@@ -116,7 +134,7 @@ def generate(root, num_train: int = 1000, num_validation: int = 240, seed: int =
 
 
 def prepare(num_train: int = 1000, num_validation: int = 240) -> Path:
-    """The dataset as the book uses it (seed 0, 64 pixels), made on the first call: some 30 seconds on two cores.
+    """The dataset as the book uses it (seed 0, 64 pixels), made on the first call in some 30 seconds.
 
     It lies in the folder that the variable INTERP_DATA names, else in ~/.cache/interp/motion.
     """
@@ -127,15 +145,21 @@ def prepare(num_train: int = 1000, num_validation: int = 240) -> Path:
     return root
 
 
-def write_video(path, frames: np.ndarray, fps: float = FPS, codec: str = "libvpx-vp9", quality: int = 24) -> None:
-    """Writes uint8 (n, H, W, 3) frames as a video, whole or not at all; `quality` is VP9's constant rate factor, 0..63."""
+def write_video(
+    path, frames: np.ndarray, fps: float = FPS, codec: str = "libvpx-vp9", quality: int = 24
+) -> None:
+    """Writes uint8 (n, H, W, 3) frames as a video, whole or not at all; `quality`: VP9's rate factor, 0..63."""
     import av
 
     path = Path(path)
     partial = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        with av.open(str(partial), "w", format=path.suffix[1:].replace("mkv", "matroska"),
-                     container_options={"fflags": "+bitexact"}) as container:  # no random identifiers
+        with av.open(
+            str(partial),
+            "w",
+            format=path.suffix[1:].replace("mkv", "matroska"),
+            container_options={"fflags": "+bitexact"},
+        ) as container:  # no random identifiers
             stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000))
             stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
             stream.codec_context.thread_count = 1  # the same bytes on every machine
@@ -143,7 +167,9 @@ def write_video(path, frames: np.ndarray, fps: float = FPS, codec: str = "libvpx
                 stream.bit_rate = 0
                 stream.options = {"crf": str(quality), "deadline": "realtime", "cpu-used": "8", "row-mt": "0"}
             for frame in frames:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+                container.mux(
+                    stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"))
+                )
             container.mux(stream.encode())
         os.replace(partial, path)
     finally:
@@ -166,8 +192,10 @@ def _claim(path: Path, recipe: dict) -> None:
     if path.exists():
         found = json.loads(path.read_text(encoding="utf-8"))
         if found != recipe:
-            raise ValueError(f"{path.parent.parent} holds clips made with {found}; expected {recipe}: "
-                             "delete the folder or write to another one")
+            raise ValueError(
+                f"{path.parent.parent} holds clips made with {found}; expected {recipe}: "
+                "delete the folder or write to another one"
+            )
     else:
         write_json(path, recipe)
 
@@ -187,7 +215,9 @@ def _write_labels(labels: Path, num_train: int, num_validation: int, seed: int) 
             parts = script.label.replace("somewhere", "something").split("something")
             text = "".join(part + (next(words) if k < len(parts) - 1 else "") for k, part in enumerate(parts))
             template = script.label.replace("something", "[something]").replace("somewhere", "[somewhere]")
-            entries.append({"id": clip_id, "label": text.lower(), "template": template, "placeholders": names})
+            entries.append(
+                {"id": clip_id, "label": text.lower(), "template": template, "placeholders": names}
+            )
         write_json(labels / f"{split}.json", entries)
     write_json(labels / "truth.json", truth)
 

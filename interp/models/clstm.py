@@ -222,7 +222,7 @@ class CLSTM(VideoNetwork):
         steps = num_frames if classifier == "sequence" else 1
         self.dropout = nn.Dropout(dropout)
         self.classifier = nn.Linear(steps * channels * size[0] * size[1], num_classes)
-        # A tenth of Keras' start, whose large random logits kept training at chance for the first 6,400 clips.
+        # A tenth of Keras' start, whose large random logits kept training at chance for 6,400 clips.
         nn.init.xavier_uniform_(self.classifier.weight, gain=0.1)
         nn.init.zeros_(self.classifier.bias)
         self.gradcam_layer = f"layers.{len(filters) - 1}"
