@@ -223,7 +223,7 @@ def test_bf16_channels_last_and_sgd_train_too(tmp_path):
 def test_the_real_networks_train_and_come_back(tmp_path, name):
     recipe = recipes.change(
         recipes.RECIPES[name], num_frames=4, size=(16, 16), epochs=1, batch_size=4, warmup_epochs=0,
-        model_args={"width": 0.125} if name == "i3d_motion" else {"filters": (4, 4, 4)},
+        model_args={"width": 0.125} if name == "i3d_motion" else {"filters": (4, 4, 4), "pools": (2, 2, 1)},
     )  # fmt: skip
 
     class Wide(Toy):

@@ -306,3 +306,22 @@ def test_real_videos_are_frame_exact():
         whole = decoded(path, set(wanted.tolist()).__contains__)
         chosen = whole[np.searchsorted(np.unique(wanted), wanted)]
         np.testing.assert_array_equal(read_clip(path, 16), chosen, err_msg=str(path))
+
+
+def test_decoding_never_flushes_stderr_from_its_own_thread(tmp_path, monkeypatch):
+    """In a notebook each thread that does so leaves a socket open; after some hundred clips nothing opens any more."""
+    import io
+    import threading
+
+    flushed = []
+
+    class Stream(io.StringIO):
+        def flush(self):
+            flushed.append(threading.current_thread())
+
+    monkeypatch.setattr("sys.stderr", Stream())
+    path = tmp_path / "none.mp4"
+    path.write_bytes(b"nothing")
+    with pytest.raises(VideoError):
+        read_clip(path)
+    assert set(flushed) <= {threading.current_thread()}

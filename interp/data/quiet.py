@@ -45,8 +45,6 @@ def speak_again():
 
 
 def _hide():
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # no stderr, or one that is closed
-        sys.stderr.flush()
     try:
         saved = os.dup(2)
     except OSError:
@@ -70,6 +68,9 @@ def within(timeout, work):
     A call into C cannot be stopped from outside: a thread that never returns costs its memory until the end.
     """
     results = queue.SimpleQueue()
+    # Here and not in the thread: Jupyter's stderr opens a socket for every thread that flushes it, and keeps it.
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # no stderr, or one that is closed
+        sys.stderr.flush()
 
     def run():
         try:
