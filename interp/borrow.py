@@ -23,9 +23,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-# Clips at once on a CPU, spread evenly. Measured on the small I3D, both passes: with 16 or more a clip
-# takes 26 ms, below that 55 (so 33 clips go as 17 + 16, never as 11 x 3); more than 32 gain nothing.
-CPU_CHUNK = 32
+CPU_CHUNK = 32  # clips at once on a CPU, spread evenly; measured: more gain nothing
+# On one thread PyTorch sends a 1x1x1 convolution of fewer clips than this past oneDNN; measured on the small
+# I3D, a clip then takes 55 ms instead of 26 (so 33 clips go as 17 + 16, never as 11 x 3).
+ONE_THREAD_CLIPS = 16
 _DOUBLED: weakref.WeakSet = weakref.WeakSet()  # borrowed models that answer two clips sooner than one
 MEMORY_SHARE = 0.5  # of the free memory, for what a backward pass keeps
 
@@ -154,6 +155,16 @@ def capacity(model: nn.Module, clips: Tensor, device: torch.device | None, chunk
 def even(total: int, most: int) -> int:
     """The size of chunks that cover `total` in as few as possible, all about equal, none above `most`."""
     return math.ceil(total / math.ceil(total / most))
+
+
+def filled(model: nn.Module, batch: int) -> int:
+    """How many clips to send for `batch` of them: more where, on one CPU thread, that is the faster way."""
+    worth = torch.get_num_threads() == 1 and 3 * batch > ONE_THREAD_CLIPS > batch
+    if not worth or next((weight.is_cuda for weight in model.parameters()), True):
+        return batch
+    pointwise = any(isinstance(module, nn.Conv2d | nn.Conv3d) and set(module.kernel_size) == {1}
+                    for module in model.modules())
+    return ONE_THREAD_CLIPS if pointwise else batch
 
 
 def _check_module(model: nn.Module) -> None:

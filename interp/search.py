@@ -12,6 +12,7 @@ logits (B,T). `masks.find_masks` is the way in; alone it runs on a model that is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,8 +21,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from interp import perturb
-from interp.borrow import even, logits_of, require_finite
+from interp.borrow import even, filled, logits_of, require_finite
 from interp.recipes import SOMETHING_MASK, MaskRecipe
+from interp.search_stem import stem_of
 from interp.windows import penalty
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's published defaults, which the paper's code uses
@@ -30,11 +32,33 @@ CHECK_EVERY = 20  # steps between looks for a loss that is no longer finite
 
 @dataclass(frozen=True)
 class Stop:
-    """A clip is done when its least loss has not fallen by the share `tolerance` within `patience` steps."""
+    """When a clip is done before all steps are taken, and the learning rate that lets it be done sooner.
+
+    A clip leaves when its least loss has not fallen by the share `tolerance` within `patience` steps, once it has
+    taken `minimum` steps, and after `within` steps in any case. The learning rate starts at `boost` times the
+    recipe's and falls along a cosine to nothing at `within` steps; with None it stays the recipe's, and the search
+    may go on for all its steps. The schedule was tried on training clips of the small I3D.
+    """
 
     patience: int = 20
-    tolerance: float = 0.01
-    minimum: int = 30  # steps that are taken in any case
+    tolerance: float = 0.002
+    minimum: int = 40
+    within: int | None = 80
+    boost: float = 1.5
+
+    def __post_init__(self) -> None:
+        least = {"patience": 1, "tolerance": 0, "minimum": 0, "within": 1, "boost": 0}
+        for name, value in least.items():
+            given = getattr(self, name)
+            if not (name == "within" and given is None) and not given >= value:
+                raise ValueError(f"Stop: expected {name} of at least {value}, got {given!r}")
+
+    def rates(self, recipe: MaskRecipe, steps: Tensor) -> Tensor | float:
+        """The learning rate before the steps with these numbers, counted from zero."""
+        if self.within is None:
+            return recipe.learning_rate
+        share = (steps / min(self.within, recipe.iterations)).clamp(max=1)
+        return recipe.learning_rate * self.boost * (1 + torch.cos(math.pi * share)) / 2
 
 
 class Search:
@@ -50,6 +74,7 @@ class Search:
         self.format = torch.contiguous_format
         if not clips.is_contiguous() and clips.is_contiguous(memory_format=torch.channels_last_3d):
             self.format = torch.channels_last_3d
+        self.stem = stem_of(model, clips)  # None: the clips are mixed, and go through the whole model
         batch, num_frames = starts.shape
         # One row a clip; a step reads and writes the rows of the clips that are in the batch.
         self.targets = targets.to(self.device)
@@ -69,6 +94,7 @@ class Search:
     def run(self, most: int, progress: bool = False) -> Search:
         """Search all clips, at most `most` at once; fewer where a GPU's memory turns out too small."""
         room, waiting, active = even(len(self.clips), most), list(range(len(self.clips))), []
+        held, batch = [], None  # the clips that the batch holds, and what the model needs of them
         bar = _bar(len(self.clips) * self.recipe.iterations, progress)
         changed = True
         while (active or waiting) and self.recipe.iterations > 0:
@@ -77,16 +103,15 @@ class Search:
                 changed = True
             if changed:
                 rows = torch.tensor(active, device=self.device)
-                clips = self.clips[torch.tensor(active, device=self.clips.device)]
-                clips = clips.to(self.device).contiguous(memory_format=self.format)
+                batch, held = self._gather(active, held, batch), list(active)
             try:
-                losses = self._step(clips, rows)
+                losses = self._step(batch, rows)
             except torch.cuda.OutOfMemoryError:
                 if len(active) == 1:
                     raise
                 room = len(active) // 2
                 active, waiting, changed = active[:room], active[room:] + waiting, True
-                del clips
+                held, batch = [], None
                 torch.cuda.empty_cache()
                 continue
             for index in active:
@@ -101,12 +126,35 @@ class Search:
         bar.close()
         return self
 
-    def _step(self, clips: Tensor, rows: Tensor) -> Tensor:
+    def _gather(self, active: list[int], held: list[int], batch: Tensor | None) -> Tensor:
+        """The batch for the clips `active`: clips, or the stem's answers; rows above their number only fill it."""
+        wanted = sorted(set(active) - set(held), key=active.index)
+        rows = batch[:0] if batch is not None else None
+        if len(wanted) < len(active):
+            place = {index: row for row, index in enumerate(held)}
+            rows = batch[torch.tensor([place[index] for index in active if index in place], device=batch.device)]
+        if wanted:  # in `active` the clips that stay come first
+            clips = self.clips[torch.tensor(wanted, device=self.clips.device)].to(self.device)
+            new = self.stem.answers(clips) if self.stem else clips.contiguous(memory_format=self.format)
+            rows = new if rows is None or not len(rows) else torch.cat([rows, new])
+        surplus = filled(self.model, len(active)) - len(active)
+        return torch.cat([rows, rows[:1].expand(surplus, *rows.shape[1:])]) if surplus else rows
+
+    def _probabilities(self, mixing: Tensor, batch: Tensor) -> Tensor:
+        """Softmax (n,K) of the n clips under W (n,T,T)."""
+        wanted = len(mixing)
+        if len(batch) > wanted:
+            mixing = torch.cat([mixing, mixing[:1].detach().expand(len(batch) - wanted, -1, -1)])
+        logits = self.stem.logits(mixing, batch) if self.stem else (
+            logits_of(self.model, perturb.mix(mixing, batch)))
+        return logits[:wanted].softmax(1)
+
+    def _step(self, batch: Tensor, rows: Tensor) -> Tensor:
         """One step of Adam for the clips in the batch; gives their losses (n,) before it."""
         logits = self.found[rows].requires_grad_()
         masks = logits.sigmoid()
         mixing = perturb.time_mixing(self.perturbation, masks, self.recipe.reverse_threshold)
-        answers = logits_of(self.model, perturb.mix(mixing, clips)).softmax(1)
+        answers = self._probabilities(mixing, batch)
         losses = penalty(masks, self.recipe) + answers.gather(1, self.targets[rows][:, None])[:, 0]
         (gradient,) = torch.autograd.grad(losses.sum(), logits)  # to the masks alone: the weights are at rest
         losses, logits = losses.detach(), logits.detach()
@@ -122,16 +170,19 @@ class Search:
         first = BETAS[0] * self.first[rows] + (1 - BETAS[0]) * gradient
         second = BETAS[1] * self.second[rows] + (1 - BETAS[1]) * gradient.square()
         steps = torch.tensor(before, dtype=torch.float64)[:, None] + 1
-        scale = (1 - BETAS[0] ** steps).to(logits)  # the moments start at zero: Adam's correction
+        rate = self.stop.rates(self.recipe, steps - 1) if self.stop else self.recipe.learning_rate
+        rate = (rate / (1 - BETAS[0] ** steps)).to(logits)  # the moments start at zero: Adam's correction
         root = (1 - BETAS[1] ** steps).sqrt().to(logits)
-        rate = self.recipe.learning_rate / scale
         self.found[rows] = logits - rate * first / (second.sqrt() / root + EPSILON)
         self.first[rows], self.second[rows] = first, second
         return losses
 
     def _done(self, rows: Tensor, losses: Tensor, active: list[int]) -> set[int]:
         """The clips of the batch that have taken all steps, or have converged."""
-        done = {index for index in active if self.counts[index] >= self.recipe.iterations}
+        most = self.recipe.iterations
+        if self.stop is not None and self.stop.within is not None:
+            most = min(most, self.stop.within)
+        done = {index for index in active if self.counts[index] >= most}
         if self.stop is not None:
             fell = losses < self.mark[rows] * (1 - self.stop.tolerance)
             self.mark[rows] = torch.where(fell, losses, self.mark[rows])
