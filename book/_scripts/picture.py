@@ -51,7 +51,8 @@ def main(wanted: str | None = None) -> None:
         sys.exit(f"{wanted!r} is no validation clip; they are {validation.ids[0]} to {validation.ids[-1]}")
     frames, label, _ = validation[validation.ids.index(wanted)]
     clip = data.to_clip(frames)[None]
-    records = {title: interp.explain(model, clip, label, stop=True)[0] for title, model in models.items()}
+    search = {"start": "best-window", "stop": True}
+    records = {title: interp.explain(model, clip, label, **search)[0] for title, model in models.items()}
     for width in (192, 176, 160, 144):
         rows = [titled(figures.three_panel(r, min_width=width), title) for title, r in records.items()]
         between = np.zeros_like(rows[0][:, :GAP])
