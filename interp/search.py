@@ -67,10 +67,10 @@ class Search:
     def __init__(self, model: nn.Module, clips: Tensor, targets: Tensor, starts: Tensor,
                  recipe: MaskRecipe = SOMETHING_MASK, perturbation: str = "freeze", *,
                  stop: Stop | None = None, ids: Sequence[str] | None = None, keep_path: bool = False,
-                 device: torch.device | None = None):
+                 device: torch.device | None = None, precision: str = "fp32"):
         self.model, self.clips, self.recipe, self.perturbation = model, clips, recipe, perturbation
         self.stop, self.ids = stop, ids or [str(index) for index in range(len(clips))]
-        self.device = device or clips.device
+        self.device, self.halved = device or clips.device, precision == "bf16"
         self.format = torch.contiguous_format
         if not clips.is_contiguous() and clips.is_contiguous(memory_format=torch.channels_last_3d):
             self.format = torch.channels_last_3d
@@ -145,9 +145,10 @@ class Search:
         wanted = len(mixing)
         if len(batch) > wanted:
             mixing = torch.cat([mixing, mixing[:1].detach().expand(len(batch) - wanted, -1, -1)])
-        logits = self.stem.logits(mixing, batch) if self.stem else (
-            logits_of(self.model, perturb.mix(mixing, batch)))
-        return logits[:wanted].softmax(1)
+        mixed = self.stem.mix(mixing, batch) if self.stem else perturb.mix(mixing, batch)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.halved):
+            logits = self.stem.logits(mixed) if self.stem else logits_of(self.model, mixed)
+        return logits[:wanted].to(mixing.dtype).softmax(1)
 
     def _step(self, batch: Tensor, rows: Tensor) -> Tensor:
         """One step of Adam for the clips in the batch; gives their losses (n,) before it."""

@@ -11,7 +11,7 @@ Axes: clips (B,C,T,H,W), W (B,T,T), answers (B, T*taps, cells*F).
     >>> from interp.models import CLSTM
     >>> model, clips = CLSTM(5, size=32, padding="same").eval(), torch.rand(2, 3, 16, 32, 32)
     >>> stem, still = stem_of(model, clips), torch.eye(16).expand(2, 16, 16)
-    >>> torch.allclose(stem.logits(still, stem.answers(clips)), model(clips), atol=1e-5)
+    >>> torch.allclose(stem.logits(stem.mix(still, stem.answers(clips))), model(clips), atol=1e-5)
     True
 """
 
@@ -43,7 +43,7 @@ class _Answered(TorchFunctionMode):
 
 
 class Stem:
-    """A network's first convolution for clips of one shape: `answers(clips)` once, `logits(W, answers)` a step."""
+    """A network's first convolution for clips of one shape: `answers` once, `mix` and `logits` at every step."""
 
     def __init__(self, model: I3D | CLSTM, clips: Tensor):
         self.model, self.shape = model, clips.shape[1:]  # (C, T, H, W)
@@ -91,15 +91,18 @@ class Stem:
             parts.append(found.reshape(self.shape[1] * self.taps, -1))
         return torch.stack(parts)
 
-    def logits(self, mixing: Tensor, answers: Tensor) -> Tensor:
-        """The model's logits (B,K) for the clips mixed by W (B,T,T); the model itself runs, all of it but one layer."""
+    def mix(self, mixing: Tensor, answers: Tensor) -> Tensor:
+        """What the first convolution answers to the clips mixed by W (B,T,T), in the layout that it gives."""
         rows = F.pad(mixing.to(answers.dtype), (0, 0, *self.before_after)).unfold(1, self.taps, self.stride[0])
         first = torch.baddbmm(self.zero, rows.flatten(2), answers)  # rows: (B, T', T, k)
         if self.convolution is F.conv3d:
-            first = first.unflatten(2, (*self.cells, self.filters)).permute(0, 4, 1, 2, 3)  # (B, F, T', h, w)
-        else:
-            first = first.unflatten(2, (self.filters, *self.cells)).transpose(0, 1).flatten(0, 1)  # (T*B, F, h, w)
-        stand_in = answers.new_zeros(()).expand(len(mixing), *self.shape)  # looked at for its shape alone
+            return first.unflatten(2, (*self.cells, self.filters)).permute(0, 4, 1, 2, 3)  # (B, F, T', h, w)
+        return first.unflatten(2, (self.filters, *self.cells)).transpose(0, 1).flatten(0, 1)  # (T*B, F, h, w)
+
+    def logits(self, first: Tensor) -> Tensor:
+        """The model's logits (B,K) where its first convolution answers `first`; the rest of it runs as it is."""
+        batch = len(first) if self.convolution is F.conv3d else len(first) // self.shape[1]
+        stand_in = first.new_zeros(()).expand(batch, *self.shape)  # looked at for its shape alone
         with _Answered(self.convolution, self.weight, first) as answered:
             logits = self.model(stand_in)
         assert answered.asked == 1

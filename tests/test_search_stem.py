@@ -44,7 +44,7 @@ def test_logits_and_gradients_are_the_models_own(name, dim):
     assert answers[0].nbytes == stem.bytes
     for kind in ("freeze", "reverse", "blur", dim):
         found = []
-        for masked in (lambda w: stem.logits(w, answers), lambda w: model(perturb.mix(w, clips))):
+        for masked in (lambda w: stem.logits(stem.mix(w, answers)), lambda w: model(perturb.mix(w, clips))):
             logits = torch.linspace(-3, 3, 18, dtype=torch.float64).view(3, 6).requires_grad_()
             answer = masked(perturb.time_mixing(kind, logits.sigmoid()))
             found.append((answer, *torch.autograd.grad(answer.softmax(1)[:, 1].sum(), logits)))

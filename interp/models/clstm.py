@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from .i3d import same_padding
 from .network import VideoNetwork
+from .recurrence import convolutional_lstm
 
 GATES = ("hard_sigmoid", "sigmoid")
 PADDINGS = ("valid", "same")
@@ -121,34 +122,22 @@ class ConvLSTM2d(nn.Module):
             )
         return out
 
-    def _pads(self, x: Tensor, stride: tuple[int, int]) -> tuple[Tensor, list[int]]:
+    def _pads(self, x: Tensor) -> tuple[Tensor, list[int]]:
         """The input, padded where the two sides differ, and the padding left to the convolution."""
-        pads = same_padding(x.shape[-2:], self.kernel_size, stride)
+        pads = same_padding(x.shape[-2:], self.kernel_size, self.stride)
         if all(before == after for before, after in pads):
             return x, [before for before, _ in pads]
         return F.pad(x, [amount for pair in reversed(pads) for amount in pair]), [0, 0]
 
     def forward(self, x: Tensor) -> Tensor:
-        num_frames, filters = x.shape[2], self.filters
         frames = by_frame(x)
         pads = [0, 0]
         if self.padding == "same":
-            frames, pads = self._pads(frames, self.stride)
-        # one convolution for all steps; unbind, as indexing inside the loop makes the backward quadratic in T
-        inputs = F.conv2d(frames, self.weight_input, self.bias, self.stride, pads)
-        hidden = cell = None
-        states = []
-        for gates in inputs.unflatten(0, (num_frames, -1)).unbind(0):  # each (B, 4F, H', W')
-            if hidden is not None:  # the first state is zero, and so is its convolution
-                padded, pads = self._pads(hidden, (1, 1))
-                gates = gates + F.conv2d(padded, self.weight_recurrent, None, 1, pads)
-            ifo, new = gates.split((3 * filters, filters), dim=1)
-            ifo = torch.sigmoid(ifo) if self.gate == "sigmoid" else (0.2 * ifo + 0.5).clamp(0, 1)
-            i, f, o = ifo.chunk(3, dim=1)
-            cell = i * new.tanh() if cell is None else f * cell + i * new.tanh()
-            hidden = o * cell.tanh()
-            states.append(hidden)
-        return torch.stack(states).permute(1, 2, 0, 3, 4)  # (T, B, F, H', W') to (B, F, T, H', W')
+            frames, pads = self._pads(frames)
+        # one convolution for all steps
+        gates = F.conv2d(frames, self.weight_input, self.bias, self.stride, pads).unflatten(0, (x.shape[2], -1))
+        states = convolutional_lstm(gates, self.weight_recurrent, self.gate)
+        return states.permute(1, 2, 0, 3, 4)  # (T, B, F, H', W') to (B, F, T, H', W')
 
     def extra_repr(self) -> str:
         return (

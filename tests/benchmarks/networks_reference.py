@@ -1,0 +1,68 @@
+"""A rival of the ConvLSTM layer, written for the benchmark: one convolution for every gate, input and step.
+
+Source: the equations of Shi et al., "Convolutional LSTM Network", NeurIPS 2015, without peepholes, taken word by
+word. Axes: x (B,C,T,H,W), gives (B,F,T,H',W').
+
+    >>> from interp.models import ConvLSTM2d
+    >>> layer, x = ConvLSTM2d(3, 4, 5, 2, "same", "sigmoid"), torch.rand(1, 3, 6, 16, 16)
+    >>> torch.allclose(PerGate(layer)(x), layer(x), atol=1e-5)
+    True
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from interp.models.i3d import same_padding
+
+SIDES = ("input", "recurrent")
+
+
+def padded(x: Tensor, layer, stride) -> Tensor:
+    """x with TensorFlow's "same" padding for this layer's kernel."""
+    pads = same_padding(x.shape[-2:], layer.kernel_size, stride)
+    return F.pad(x, [amount for pair in reversed(pads) for amount in pair])
+
+
+class PerGate(nn.Module):
+    """The same layer as `ConvLSTM2d`, its weights copied gate by gate: eight convolutions a step."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer_of = [layer]  # for its settings alone; not a submodule
+        for side in SIDES:
+            parts = getattr(layer, f"weight_{side}").detach().chunk(4)
+            setattr(self, side, nn.ParameterList(part.clone(memory_format=torch.contiguous_format) for part in parts))
+        self.bias = nn.ParameterList(part.clone() for part in layer.bias.detach().chunk(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        layer = self.layer_of[0]
+        squash = torch.sigmoid if layer.gate == "sigmoid" else (lambda z: (0.2 * z + 0.5).clamp(0, 1))
+        hidden = cell = None
+        states = []
+        for t in range(x.shape[2]):
+            frame = x[:, :, t]
+            if layer.padding == "same":
+                frame = padded(frame, layer, layer.stride)
+            gates = [F.conv2d(frame, weight, bias, layer.stride)
+                     for weight, bias in zip(self.input, self.bias, strict=True)]
+            if hidden is None:
+                hidden = cell = torch.zeros_like(gates[0])
+            before = padded(hidden, layer, (1, 1))
+            gates = [gate + F.conv2d(before, weight) for gate, weight in zip(gates, self.recurrent, strict=True)]
+            i, f, o = (squash(gate) for gate in gates[:3])
+            cell = f * cell + i * gates[3].tanh()
+            hidden = o * cell.tanh()
+            states.append(hidden)
+        return torch.stack(states, dim=2)
+
+
+def per_gate(model: nn.Module) -> nn.Module:
+    """A copy of a C-LSTM in the default memory format whose recurrent layers are `PerGate`."""
+    import copy
+
+    model = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+    model.layers = nn.ModuleList(PerGate(layer) for layer in model.layers)
+    return model
