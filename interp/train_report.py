@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from interp import train_log
 from interp.models import weights
+from interp.recipes import MaskRecipe, TrainRecipe
 
 
 class Confusion(NamedTuple):
@@ -62,6 +63,30 @@ def facts(log: str | Path) -> dict[str, Any]:
         "top-5": round(best["val_top5"], 3),
         "top-1, input reversed": round(best["val_top1_reversed"], 3),
     }
+
+
+def recipe_rows(chosen: Sequence[TrainRecipe]) -> list[dict[str, str]]:
+    """Rows for a table, one a training recipe; a star marks what the paper does not publish."""
+    heads = {"optimizer": "optimizer", "learning_rate": "learning rate", "momentum": "momentum",
+             "weight_decay": "weight decay", "dropout": "dropout", "batch_size": "batch", "epochs": "epochs",
+             "schedule": "schedule"}  # fmt: skip
+    rows = []
+    for recipe in chosen:
+        row = {"recipe": recipe.name, "clip": f"{recipe.num_frames} × {recipe.size[0]} × {recipe.size[1]}"}
+        for field, head in heads.items():
+            value = getattr(recipe, field)
+            text = "–" if field == "momentum" and recipe.optimizer != "sgd" else (
+                f"{value:g}" if isinstance(value, int | float) else str(value))
+            row[head] = text + " *" * (field in recipe.chosen and text != "–")
+        rows.append(row)
+    return rows
+
+
+def mask_rows(chosen: Sequence[MaskRecipe]) -> list[dict[str, str]]:
+    """Rows for a table, one a mask recipe."""
+    heads = {"lambda1": "λ₁", "lambda2": "λ₂", "beta": "β", "iterations": "steps", "learning_rate": "learning rate"}
+    return [{"recipe": recipe.name} | {head: f"{getattr(recipe, field):g}" for field, head in heads.items()}
+            for recipe in chosen]
 
 
 def confusions(confusion: Sequence[Sequence[int]], classes: Sequence[str], most: int = 5) -> list[Confusion]:

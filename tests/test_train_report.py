@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from interp import figures, plots_maps, plots_networks, tables, train_log, train_report
+from interp import figures, plots_maps, plots_networks, recipes, tables, train_log, train_report
 from interp.models.anatomy import anatomy
 
 COUNTS = [[8, 2, 0], [5, 5, 0], [0, 1, 9]]
@@ -44,6 +44,17 @@ def test_facts_take_the_best_epoch_and_add_up_the_minutes(tmp_path):
     assert facts["command"] == "as typed" and "cores" in facts["machine"]
     with pytest.raises(ValueError, match="no training log"):
         train_report.shipped_log("i3d", "nothing")
+
+
+def test_recipes_as_rows_mark_what_the_paper_does_not_publish():
+    first, second = train_report.recipe_rows([recipes.I3D_KTH, recipes.CLSTM_SOMETHING])
+    assert first["clip"] == "32 × 120 × 160" and first["momentum"] == "–" and first["weight decay"] == "5e-05"
+    assert first["learning rate"] == "0.008 *" and first["epochs"] == "30"
+    assert second["momentum"] == "0.2" and second["batch"] == "16 *"
+    own = train_report.recipe_rows([recipes.I3D_MOTION])[0]
+    assert own["epochs"].endswith(" *") and own["momentum"] == "–"
+    assert train_report.mask_rows([recipes.KTH_MASK]) == [
+        {"recipe": "kth", "λ₁": "0.02", "λ₂": "0.04", "β": "3", "steps": "300", "learning rate": "0.2"}]
 
 
 def test_plots_draw_what_they_are_given():

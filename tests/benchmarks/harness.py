@@ -11,6 +11,7 @@ taken alternately are what counts.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import platform
@@ -68,12 +69,43 @@ def read(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def write(path: Path, results: dict) -> None:
-    """Writes the results whole or not at all."""
+def memory(work: Callable[[], object], device) -> int:
+    """The most bytes that the work holds at once, above what was held before. On Linux, or on a GPU."""
+    import ctypes
+
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        work()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back, or it would not be counted again
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # sets the peak to what is held now
+    work()
+    return _status("VmHWM") - before
+
+
+def _status(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    part.write_text(text, encoding="utf-8")
     os.replace(part, path)
+
+
+def write(path: Path, results: dict) -> None:
+    """Writes the results whole or not at all."""
+    write_text(path, json.dumps(results, indent=1) + "\n")
 
 
 def between(text: str, mark: str, content: str) -> str:

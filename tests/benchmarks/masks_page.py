@@ -147,6 +147,4 @@ def write_page(results: dict) -> None:
     text = PAGE.read_text(encoding="utf-8")
     for mark, content in blocks(results).items():
         text = harness.between(text, mark, content)
-    part = PAGE.with_name(f".{PAGE.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(PAGE)
+    harness.write_text(PAGE, text)

@@ -1,4 +1,4 @@
-"""A rival of the ConvLSTM layer, written for the benchmark: one convolution for every gate, input and step.
+"""Rivals of the ConvLSTM layer, written for the benchmark: a convolution for every gate and step; autograd's loop.
 
 Source: the equations of Shi et al., "Convolutional LSTM Network", NeurIPS 2015, without peepholes, taken word by
 word. Axes: x (B,C,T,H,W), gives (B,F,T,H',W').
@@ -10,6 +10,8 @@ word. Axes: x (B,C,T,H,W), gives (B,F,T,H',W').
 """
 
 from __future__ import annotations
+
+import copy
 
 import torch
 import torch.nn.functional as F
@@ -59,10 +61,35 @@ class PerGate(nn.Module):
         return torch.stack(states, dim=2)
 
 
-def per_gate(model: nn.Module) -> nn.Module:
-    """A copy of a C-LSTM in the default memory format whose recurrent layers are `PerGate`."""
-    import copy
+class ByAutograd(nn.Module):
+    """The same layer with its own weights, one convolution for all gates, and autograd's backward pass."""
 
-    model = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
-    model.layers = nn.ModuleList(PerGate(layer) for layer in model.layers)
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        layer, frames = self.layer, x.permute(2, 0, 1, 3, 4).flatten(0, 1)
+        squash = torch.sigmoid if layer.gate == "sigmoid" else (lambda z: (0.2 * z + 0.5).clamp(0, 1))
+        if layer.padding == "same":
+            frames = padded(frames, layer, layer.stride)
+        inputs = F.conv2d(frames, layer.weight_input, layer.bias, layer.stride)
+        hidden = cell = None
+        states = []
+        for gates in inputs.unflatten(0, (x.shape[2], -1)).unbind(0):
+            if hidden is not None:
+                rows, columns = ((k - 1) // 2 for k in layer.kernel_size)  # odd kernels alone
+                gates = gates + F.conv2d(hidden, layer.weight_recurrent, padding=(rows, columns))
+            opened, new = gates.split((3 * layer.filters, layer.filters), dim=1)
+            i, f, o = squash(opened).chunk(3, dim=1)
+            cell = i * new.tanh() if cell is None else f * cell + i * new.tanh()
+            hidden = o * cell.tanh()
+            states.append(hidden)
+        return torch.stack(states).permute(1, 2, 0, 3, 4)
+
+
+def with_layers(model: nn.Module, kind: type[nn.Module], memory_format=torch.contiguous_format) -> nn.Module:
+    """A copy of a C-LSTM whose recurrent layers are of another kind."""
+    model = copy.deepcopy(model).to(memory_format=memory_format)
+    model.layers = nn.ModuleList(kind(layer) for layer in model.layers)
     return model
