@@ -1,9 +1,10 @@
 """Label-aware augmentation of whole clips: one crop, one mirroring, one colour for all frames of a clip.
 
-Source: this project's own; the paper trains without augmentation. A class with a direction is mirrored only
-when the dataset knows which class its mirror image belongs to. Axes: frames (B,T,H,W,3) uint8 in, clips
-(B,C,T,H,W) float32 in [0,1] out. Every clip's randomness comes from (seed, epoch, index) alone, so that
-neither the batch, the process, the device nor an interruption changes it.
+Source: this project's own; the paper trains without augmentation. The pixels are torchvision.transforms.v2's
+work, its parameters are drawn here. A class with a direction is mirrored only when the dataset knows which
+class its mirror image belongs to. Axes: frames (B,T,H,W,3) uint8 in, clips (B,C,T,H,W) float32 in [0,1] out.
+Every clip's randomness comes from (seed, epoch, index) alone, so that neither the batch, the process, the
+device nor an interruption changes it.
 
 >>> import torch
 >>> draws = draw(seed=0, epoch=3, indices=[5, 9])                     # (2, 11) uniform numbers
@@ -19,7 +20,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 NUM_DRAWS = 11
 
@@ -64,39 +64,48 @@ class Augment:
             raise ValueError(
                 f"zoom is {zoom}, stretch {stretch}; expected 0 < zoom <= 1 and 0 <= stretch < 1"
             )
+        if not (0 <= contrast < 1 and 0 <= colour < 1):
+            raise ValueError(f"contrast is {contrast}, colour {colour}; expected 0 <= each < 1")
         self.mirror, self.flip = table(num_classes, mirror), table(num_classes, flip)
         self.zoom, self.stretch = zoom, stretch
         self.brightness, self.contrast, self.colour = brightness, contrast, colour
 
     def __call__(self, frames: Tensor, labels: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
         """(B,T,H,W,3) uint8, (B,), (B, NUM_DRAWS) -> clips (B,3,T,H,W) in [0,1], labels (B,)."""
-        clips = to_float(frames)
-        draws = draws.to(clips.device)
-        labels, mirrored = _reverse(labels, self.mirror, draws[:, 0])
-        labels, flipped = _reverse(labels, self.flip, draws[:, 1])
+        reversing = draws[:, :2].to(labels.device)
+        labels, mirrored = _reverse(labels, self.mirror, reversing[:, 0])
+        labels, flipped = _reverse(labels, self.flip, reversing[:, 1])
+        batch, num_frames, height, width, channels = frames.shape
+        clips = frames.new_empty(batch, channels, num_frames, height, width, dtype=torch.float32)
+        turns = torch.stack([mirrored, flipped], 1).tolist()
+        for clip, into, (left_right, top_bottom), drawn in zip(frames, clips, turns, draws.cpu(), strict=True):
+            into.copy_(self._change(clip.permute(0, 3, 1, 2), left_right, top_bottom, drawn).transpose(0, 1))
+        return clips, labels
 
-        side = self.zoom + (1 - self.zoom) * draws[:, 2]
-        narrow = self.stretch * (
-            2 * draws[:, 3] - 1
-        )  # which of the two sides is cut further, and by how much
-        width, height = side * (1 - narrow.clamp(min=0)), side * (1 + narrow.clamp(max=0))
-        theta = clips.new_zeros(len(clips), 2, 3)
-        theta[:, 0, 0] = torch.where(mirrored, -width, width)
-        theta[:, 1, 1] = torch.where(flipped, -height, height)
-        theta[:, 0, 2] = (1 - width) * (2 * draws[:, 4] - 1)  # the crop never leaves the frame
-        theta[:, 1, 2] = (1 - height) * (2 * draws[:, 5] - 1)
-        batch, channels, num_frames, rows, columns = clips.shape
-        grid = functional.affine_grid(theta, [batch, 1, rows, columns], align_corners=False)
-        images = clips.view(batch, channels * num_frames, rows, columns)  # one crop for all frames of a clip
-        images = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    def _change(self, clip: Tensor, left_right: bool, top_bottom: bool, drawn: Tensor) -> Tensor:
+        """(T,3,H,W) uint8 -> (T,3,H,W) float32 in [0,1]: what `drawn` (NUM_DRAWS,) says, for all frames."""
+        from torchvision.transforms.v2 import functional  # here, so that evaluation works without torchvision
 
-        # y = (x - 1/2) * gain + 1/2 + offset, as one multiplication and one addition per clip and channel
-        gain = 1 + self.contrast * (2 * draws[:, 6:7] - 1)
-        gain = gain * (1 + self.colour * (2 * draws[:, 7:10] - 1))  # (B, 3)
-        offset = 0.5 * (1 - gain) + self.brightness * (2 * draws[:, 10:11] - 1)
-        images = images.view_as(clips)
-        images = images.mul_(gain[:, :, None, None, None]).add_(offset[:, :, None, None, None])
-        return images.clamp_(0, 1), labels
+        rows, columns = clip.shape[-2:]
+        side, narrow, across, down = drawn[2:6].tolist()
+        side = self.zoom + (1 - self.zoom) * side
+        narrow = self.stretch * (2 * narrow - 1)  # which of the two sides is cut further, and by how much
+        width = max(1, round(columns * side * (1 - max(narrow, 0))))
+        height = max(1, round(rows * side * (1 + min(narrow, 0))))
+        left = min(int(across * (columns - width + 1)), columns - width)  # the crop never leaves the frame
+        top = min(int(down * (rows - height + 1)), rows - height)
+        # in whole levels of brightness, which takes half as long as in floating point
+        clip = functional.resized_crop(clip, top, left, height, width, [rows, columns], antialias=False)
+        if left_right:
+            clip = functional.horizontal_flip(clip)
+        if top_bottom:
+            clip = functional.vertical_flip(clip)
+        clip = functional.to_dtype(clip, torch.float32, scale=True)
+        # (x - 1/2) * gain + 1/2 + offset for each channel, in the words of `normalize`: (x - mean) / std
+        gain = (1 + self.contrast * (2 * drawn[6] - 1)) * (1 + self.colour * (2 * drawn[7:10] - 1))
+        offset = 0.5 * (1 - gain) + self.brightness * (2 * drawn[10] - 1)
+        clip = functional.normalize(clip, (-offset / gain).tolist(), (1 / gain).tolist(), inplace=True)
+        return clip.clamp_(0, 1)
 
 
 def table(num_classes: int, mapping: Mapping[int, int | None] | None) -> Tensor:

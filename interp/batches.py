@@ -1,4 +1,4 @@
-"""Batches of clips from a dataset: decoded once into memory where they fit, else by worker processes.
+"""Batches of clips from a dataset: decoded once into memory or onto the disk, or anew by worker processes.
 
 Source: this project's own. Axes: frames (B,T,H,W,3) uint8, labels (B,) int64 with -1 for "no label" and for a
 clip that cannot be read, indices (B,). The batches are the caller's lists of indices, so that their order is
@@ -12,7 +12,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-CACHES = ("auto", "memory", "none")
+CACHES = ("auto", "memory", "disk", "none")
+AHEAD = 2  # batches that are read from a cache on disk before they are asked for
 MEMORY_LIMIT = 2 * 1024**3  # bytes of decoded frames that "auto" keeps
 
 
@@ -30,11 +34,14 @@ class Batches:
 
     Args:
         dataset: ``[i]`` -> (uint8 (T,H,W,3), label, i), with ``classes``, and ``ids`` if clips have names.
-        workers: processes that decode; 0 decodes in this one.
-        cache: "memory" keeps all decoded clips, "none" decodes each time, "auto" keeps up to 2 GiB.
+        workers: processes that decode, or threads that decode once for "disk"; 0 decodes in this one.
+        cache: "memory" keeps all decoded clips; "disk" keeps them in a folder for all runs and processes (see
+            ``interp.data.cache``); "none" decodes each time; "auto" keeps up to 2 GiB in memory.
+        cache_dir: where the folders of "disk" are; None: ``interp.data.cache.default_folder``.
         strict: stop at the first clip that cannot be read, instead of leaving it out.
     Attributes:
         unreadable: {index: reason} of the clips met so far that cannot be read.
+        missing: {file: number of clips lost with it} of the files that the dataset lists and has not.
         waited: seconds spent waiting for frames since ``waited`` was last set to 0.
     """
 
@@ -45,6 +52,7 @@ class Batches:
         *,
         workers: int = 0,
         cache: str = "none",
+        cache_dir: str | Path | None = None,
         strict: bool = False,
         progress: bool = False,
     ) -> None:
@@ -52,10 +60,18 @@ class Batches:
             raise ValueError(f"cache is {cache!r}; choose one of {', '.join(CACHES)}")
         if not len(dataset):
             raise ValueError("the dataset has no clips")
+        if cache == "disk":
+            from interp.data.cache import cached
+
+            shown = progress and _terminal()
+            dataset = cached(dataset, cache_dir, workers=workers, strict=strict, progress=shown)
+        self.mapped = getattr(dataset, "mapped", False)  # a cache on disk
         self.dataset, self.device, self.workers = _Guarded(dataset, strict), torch.device(device), workers
         self.classes = list(dataset.classes)
         self.ids = [str(i) for i in getattr(dataset, "ids", range(len(dataset)))]
-        self.unreadable: dict[int, str] = {}
+        known = getattr(dataset, "unreadable", {})  # of a cache
+        self.unreadable = {i: _told(known[name]) for i, name in enumerate(self.ids) if name in known}
+        self.missing: dict[str, int] = dict(getattr(dataset, "missing", {}))
         self.waited = 0.0
         self.frames: Tensor | None = None
         looks = (self.dataset[i][0] for i in range(min(len(dataset), 64)))
@@ -98,17 +114,7 @@ class Batches:
 
     def _loaded(self, order: Sequence[Sequence[int]]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         on_gpu = self.device.type == "cuda"
-        loader = DataLoader(
-            self.dataset,
-            batch_sampler=order,
-            num_workers=self.workers,
-            collate_fn=list,
-            generator=torch.Generator(),  # else the loader draws from the model's own random numbers
-        )
-        for rows in loader:
-            frames = torch.from_numpy(self._stack(rows))
-            labels = torch.tensor([label for _, label, _, _ in rows])
-            indices = torch.tensor([index for _, _, index, _ in rows])
+        for frames, labels, indices in self._ahead(order) if self.mapped else self._decoded(order):
             if on_gpu:
                 frames, labels = frames.pin_memory(), labels.pin_memory()
             yield (
@@ -116,6 +122,36 @@ class Batches:
                 labels.to(self.device, non_blocking=True),
                 indices,
             )
+
+    def _decoded(self, order: Sequence[Sequence[int]]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """By worker processes, or in this one."""
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=order,
+            num_workers=self.workers,
+            collate_fn=list,
+            generator=torch.Generator(),  # else the loader draws from the model's own random numbers
+        )
+        yield from map(self._batch, loader)
+
+    def _ahead(self, order: Iterable[Sequence[int]]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """From a cache on disk, by a thread that copies the next batch: from another process it takes longer."""
+
+        def load(indices):
+            return self._batch([self.dataset[i] for i in indices])
+
+        with ThreadPoolExecutor(1) as pool:
+            coming: deque = deque()
+            for indices in order:
+                coming.append(pool.submit(load, indices))
+                if len(coming) > AHEAD:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
+
+    def _batch(self, rows: list[tuple]) -> tuple[Tensor, Tensor, Tensor]:
+        labels, indices = ([row[place] for row in rows] for place in (1, 2))
+        return torch.from_numpy(self._stack(rows)), torch.tensor(labels), torch.tensor(indices)
 
     def _stack(self, rows: list[tuple]) -> np.ndarray:
         """(B,T,H,W,3); a clip that cannot be read is black, and its label is -1 already."""
@@ -163,13 +199,17 @@ class _Guarded(Dataset):
         except Exception as error:
             if self.strict or not _about_a_video(error):
                 raise
-            return None, -1, index, f"{type(error).__name__}: {error}"
+            return None, -1, index, _told(error)
         return np.asarray(frames), int(label) if label is not None else -1, index, None
 
 
 def _about_a_video(error: Exception) -> bool:
     """VideoError and errors of the file system; anything else is a mistake in a program, to be seen."""
     return isinstance(error, OSError) or any(kind.__name__ == "VideoError" for kind in type(error).__mro__)
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if isinstance(error, OSError) else str(error)
 
 
 def _terminal() -> bool:

@@ -16,7 +16,6 @@ other state is JSON in the header.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-
-def atomically(path: str | Path, content: bytes) -> None:
-    """Writes the file under a temporary name beside it, then renames. OSError: the old file stays."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+from interp import whole
 
 
 def write(
@@ -56,7 +42,7 @@ def write(
                 numbers.setdefault(str(index), {})[key] = value
     header = {"state": state, "optimizer": numbers}
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    atomically(path, to_bytes(plain, {"interp": json.dumps(header)}))
+    whole.write(path, to_bytes(plain, {"interp": json.dumps(header)}))
 
 
 def peek(path: str | Path) -> dict[str, Any]:
@@ -66,7 +52,7 @@ def peek(path: str | Path) -> dict[str, Any]:
 
 def _header(path: str | Path) -> dict[str, Any]:
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "numpy") as file:  # "pt" opens it twice, and a new one may come between
             return json.loads((file.metadata() or {})["interp"])
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(

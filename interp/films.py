@@ -9,12 +9,13 @@ GIF89a and its loop extension through Pillow, H.264 through PyAV. Frames are uin
 from __future__ import annotations
 
 import io
-import os
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from interp import whole
 
 # Colours of the mask bar (figures.PALETTES, bright and dim) that a GIF's palette must hold exactly.
 KEEP = (
@@ -58,26 +59,13 @@ def write(path, frames: np.ndarray, fps: float = 6, **options) -> Path:
     if kind == "png":
         target = io.BytesIO()
         Image.fromarray(checked(frames)[0]).save(target, "PNG", optimize=True)
-        return replace_file(path, target.getvalue())
-    return replace_file(path, encode(frames, fps, kind, **options))
+        return whole.write(path, target.getvalue())
+    return whole.write(path, encode(frames, fps, kind, **options))
 
 
 def write_gif(path, frames: np.ndarray, fps: float = 6, **options) -> Path:
     """Write frames as a GIF that loops for ever, whatever the ending of PATH."""
-    return replace_file(Path(path), encode(frames, fps, "gif", **options))
-
-
-def replace_file(path, content: bytes) -> Path:
-    """Put `content` at PATH in one step: a reader sees the old file or the new one, never a part."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.parent / f".part-{os.getpid()}-{os.urandom(4).hex()}"
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    return whole.write(path, encode(frames, fps, "gif", **options))
 
 
 def checked(frames) -> np.ndarray:

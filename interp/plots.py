@@ -11,11 +11,12 @@ A mask is float in [0, 1], axis (T); masks (N, T); a clip (C, T, H, W) in [0, 1]
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+
+from interp import train_log
 
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 COLOURS = {"on": "#D55E00", "off": "#0072B2", "i3d": "#0072B2", "clstm": "#D55E00", "truth": "#009E73"}
@@ -50,7 +51,7 @@ def curves(log, *, title: str | None = None):
     line cut short by an interruption is left out; a repeated epoch counts as its last line. ValueError where
     nothing is left.
     """
-    logs = {name: read_log(one) for name, one in (log if isinstance(log, Mapping) else {"": log}).items()}
+    logs = {name: _epochs(one) for name, one in (log if isinstance(log, Mapping) else {"": log}).items()}
     with _styled() as plt:
         figure, (losses, scores) = plt.subplots(1, 2, figsize=(WIDTH, 3.2))
         parts = (
@@ -77,17 +78,9 @@ def curves(log, *, title: str | None = None):
     return figure
 
 
-def read_log(log) -> list[dict]:
-    """Return a training log's lines as dicts in the order of the epochs; see `curves`."""
-    if isinstance(log, str | Path):
-        lines = []
-        for text in Path(log).read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(text))
-            except json.JSONDecodeError:
-                continue
-    else:
-        lines = list(log)
+def _epochs(log) -> list[dict]:
+    """A log's lines in the order of the epochs; see `curves`."""
+    lines = train_log.read(log) if isinstance(log, str | Path) else list(log)
     epochs = {line["epoch"]: line for line in lines if isinstance(line, Mapping) and "epoch" in line}
     if not epochs:
         where = f" {log}" if isinstance(log, str | Path) else ""

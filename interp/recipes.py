@@ -194,8 +194,18 @@ CLSTM_MOTION = TrainRecipe(
                     gate="sigmoid", bn_momentum=0.1, pixel_range=(-1.0, 1.0)),
 )  # fmt: skip
 
+# --- and on generated sequences in KTH's layout: T = 32 as in the paper, map cells of 8x8 pixels; fewer clips
+# than above, so smaller batches for more steps ---
+I3D_MOTION_KTH = change(
+    I3D_MOTION, name="i3d_motion_kth", data="kth", num_frames=32, size=(48, 64), epochs=18, batch_size=16,
+    model_args=dict(temporal_strides=(2, 2, 1)),
+)  # fmt: skip
+CLSTM_MOTION_KTH = change(
+    CLSTM_MOTION, name="clstm_motion_kth", data="kth", num_frames=32, size=(48, 64), epochs=12, batch_size=16,
+)  # fmt: skip
+
 PAPER = (I3D_SOMETHING, I3D_KTH, CLSTM_SOMETHING, CLSTM_KTH)
-RECIPES = {r.name: r for r in (*PAPER, I3D_MOTION, CLSTM_MOTION)}
+RECIPES = {r.name: r for r in (*PAPER, I3D_MOTION, CLSTM_MOTION, I3D_MOTION_KTH, CLSTM_MOTION_KTH)}
 
 
 def find(name: str, model: str | None = None, data: str | None = None) -> TrainRecipe:

@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from interp import whole
+
 try:
     import fcntl
 except ImportError:  # Windows
@@ -66,19 +68,6 @@ def libraries() -> tuple[Any, Any, Any]:
     return pandas, pyarrow, pyarrow.parquet
 
 
-def put(path: Path, content: bytes) -> None:
-    """Put a file in its place in one step; processes may do so at once. OSError: nothing has changed."""
-    part = path.with_name(f".part-{os.getpid()}-{os.urandom(4).hex()}")
-    try:
-        with open(part, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 class Folder:
     """Names the files of a results folder, writes and reads them."""
 
@@ -110,12 +99,12 @@ class Folder:
         if self.path.exists() and not self.path.is_dir():
             raise ValueError(f"{self.path} is a file; name a folder for the results")
         if not self.run.exists() and self.path.exists():
-            other = [name for name in sorted(os.listdir(self.path)) if not name.startswith(".part-")]
+            other = [name for name in sorted(os.listdir(self.path)) if not name.startswith(whole.PREFIX)]
             if other and other != ["shards"] or any(self.shards.glob("*.parquet")):
                 raise ValueError(f"{self.path} holds {other[0]} and no run.json, so it is no results folder; "
                                  "name another, or an empty one")
         self.shards.mkdir(parents=True, exist_ok=True)
-        put(self.run, (json.dumps(run, indent=1, ensure_ascii=False) + "\n").encode())
+        whole.write(self.run, (json.dumps(run, indent=1, ensure_ascii=False) + "\n").encode())
 
     @contextmanager
     def claim(self, shard: int, mine: bool) -> Iterator[bool]:
@@ -147,12 +136,12 @@ class Folder:
         if maps is not None:
             target = io.BytesIO()
             np.save(target, maps.astype(np.float16), allow_pickle=False)
-            put(self.maps(shard), target.getvalue())
+            whole.write(self.maps(shard), target.getvalue())
         kinds = {"mask": arrow.list_(arrow.float32())}
         schema = arrow.schema([(name, kinds.get(kind) or getattr(arrow, kind)())
                                for name, kind in COLUMNS.items()])
         table = arrow.Table.from_pylist([dict(row) for row in rows], schema=schema)
-        put(self.rows(shard), _packed(table, parquet))
+        whole.write(self.rows(shard), _packed(table, parquet))
 
     def merge(self, count: int, clips: int) -> None:
         """Writes results.parquet from `count` shards; ValueError unless each of the clips is there once."""
@@ -162,8 +151,8 @@ class Folder:
         if len(found) != clips or len(set(found)) != clips:
             raise ValueError(f"{self.shards} holds {len(found)} rows of {len(set(found))} clips; expected "
                              f"each of {clips} once. Remove the folder and start again")
-        put(self.results, _packed(table, parquet))
-        for left in [*self.path.glob(".part-*"), *self.shards.glob(".part-*")]:
+        whole.write(self.results, _packed(table, parquet))
+        for left in [*self.path.glob(f"{whole.PREFIX}*"), *self.shards.glob(f"{whole.PREFIX}*")]:
             left.unlink(missing_ok=True)  # of processes that were killed while they wrote
 
     def table(self, count: int):

@@ -92,9 +92,16 @@ class Stem:
         return torch.stack(parts)
 
     def mix(self, mixing: Tensor, answers: Tensor) -> Tensor:
-        """What the first convolution answers to the clips mixed by W (B,T,T), in the layout that it gives."""
+        """What the first convolution answers to the clips mixed by W (B,T,T), in the layout that it gives.
+
+        answers: of B clips, or of one clip for all B.
+        """
         rows = F.pad(mixing.to(answers.dtype), (0, 0, *self.before_after)).unfold(1, self.taps, self.stride[0])
-        first = torch.baddbmm(self.zero, rows.flatten(2), answers)  # rows: (B, T', T, k)
+        rows = rows.flatten(2)  # (B, T', T*k)
+        if len(answers) < len(rows):  # one clip under many masks: one product of matrices
+            first = (rows.flatten(0, 1) @ answers[0]).unflatten(0, rows.shape[:2]).add_(self.zero)
+        else:
+            first = torch.baddbmm(self.zero, rows, answers)
         if self.convolution is F.conv3d:
             return first.unflatten(2, (*self.cells, self.filters)).permute(0, 4, 1, 2, 3)  # (B, F, T', h, w)
         return first.unflatten(2, (self.filters, *self.cells)).transpose(0, 1).flatten(0, 1)  # (T*B, F, h, w)

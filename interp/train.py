@@ -48,6 +48,7 @@ def train(
     compile: bool = False,
     precision: str = "auto",
     cache: str = "auto",
+    cache_dir: str | Path | None = None,
     channels_last: bool = False,
     micro_batch: int | None = None,
     checkpoint_every: int = 100,
@@ -65,12 +66,12 @@ def train(
         workers: processes that decode, where the clips are not kept in memory.
         compile: use torch.compile (slow start, faster steps on a GPU).
         precision: "bf16" | "fp32" | "auto": bf16 where the hardware computes in it.
-        cache: "memory" | "none" | "auto", see ``Batches``.
+        cache, cache_dir: "memory" | "disk" | "none" | "auto", and where "disk" is; see ``Batches``.
         channels_last: keep activations with the channels innermost in memory.
         micro_batch: clips at once in one process; the rest of the batch follows by gradient accumulation.
             Default: the batch shared among the processes, at once.
         checkpoint_every: steps between checkpoints inside an epoch; there is one after every epoch too.
-        strict: stop at a clip that cannot be read. Else it is left out, and out/unreadable.txt lists it.
+        strict: stop at a clip that cannot be read. Else it is left out; out/unreadable.txt lists all such clips.
         progress: None: bars on a terminal, else one line an epoch. False: silence.
         model: train this one instead of building the recipe's.
         command: kept in the log and beside the weights.
@@ -89,7 +90,8 @@ def train(
     if seed < 0:
         raise ValueError(f"seed is {seed}; it must be 0 or more")
     with distributed.world(device) as world, _own_random(world.device):
-        loading = {"workers": workers, "cache": cache, "strict": strict, "progress": progress is None}
+        loading = {"workers": workers, "cache": cache, "cache_dir": cache_dir, "strict": strict}
+        loading["progress"] = progress is None
         sets = [Batches(each, world.device, **loading) for each in (train_set, validation_set)]
         run = _Run(recipe, *sets, Path(out), world, seed, model)
         run.precision = choose_precision(precision, world.device)
@@ -114,9 +116,7 @@ class _Run:
         self.recipe, self.train_set, self.validation_set = recipe, train_set, validation_set
         self.folder, self.world, self.seed = RunFolder(out), world, seed
         self.epoch, self.step = 0, 0
-        self.sums = torch.zeros(
-            3, dtype=torch.float64
-        )  # loss, right answers, clips of this epoch and process
+        self.sums = torch.zeros(3, dtype=torch.float64)  # loss, right answers, clips: of epoch and process
         self.best: dict[str, Any] = {}
         torch.manual_seed(optimise.mixed(seed))
         if model is None:
@@ -166,9 +166,7 @@ class _Run:
             "precision": self.precision,
             "parameters": self.parameters,
             "data": {"train": train_set.describe(), "validation": validation_set.describe()},
-            "initial": getattr(
-                self.network, "record", None
-            ),  # where the first weights come from, if not drawn
+            "initial": getattr(self.network, "record", None),  # of weights that are not drawn
         }
         if self.folder.holds_run(resume, self.identity):
             state = checkpoint.restore(self.folder.last, self.network, self.optimizer)
@@ -178,7 +176,8 @@ class _Run:
                 self.sums += torch.tensor(state["sums"], dtype=torch.float64)
         if self.world.main:
             self.folder.open(about, self.epoch)
-            self.folder.list_unreadable(train_set, train_set.unreadable)
+            sets = train_set, validation_set
+            self.folder.list_left_out(sets, [each.unreadable for each in sets])
         self.world.wait()
 
     def train_epoch(self) -> None:
@@ -276,13 +275,13 @@ class _Run:
             del scores["confusion"]  # K*K numbers; ``evaluate`` gives them at any time
             scores["reversed"] = {key: backwards[key] for key in ("top1", "top5", "macro_f1")}
             self.best = {**scores, "epoch": self.epoch, "parameters": self.parameters}
-        unreadable = self.world.gather(self.train_set.unreadable)
+        sets = self.train_set, self.validation_set
+        met = [self.world.gather(each.unreadable) for each in sets]  # for each set, by all processes
         if self.world.main:
             if is_best:
                 self.folder.save_best(self.network, self.train_set.classes, self.best)
             self.folder.log_epoch(line)
-            merged = {i: reason for part in unreadable for i, reason in part.items()}
-            self.folder.list_unreadable(self.train_set, merged)
+            self.folder.list_left_out(sets, [{i: why for part in of for i, why in part.items()} for of in met])
             if self.shown:
                 print(train_log.sentence(line, self.recipe.epochs), flush=True)
         self.epoch, self.step = self.epoch + 1, 0

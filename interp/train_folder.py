@@ -11,6 +11,7 @@ writes.
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from torch import nn
 
 from interp import checkpoint, train_log
 from interp.batches import Batches
+from interp.data.dataset import list_left_out
 
 
 class TrainingError(RuntimeError):
@@ -34,7 +36,7 @@ class RunFolder:
         self.path = Path(path)
         self.last, self.best = self.path / "last.safetensors", self.path / "best.safetensors"
         self.log, self.unreadable = self.path / "log.jsonl", self.path / "unreadable.txt"
-        self.listed = 0
+        self.listed, self.told = 0, False
 
     def holds_run(self, resume: bool, identity: Mapping[str, Any]) -> bool:
         """Whether there is a checkpoint to continue. ValueError: there is one, but not to be continued, or of
@@ -78,18 +80,22 @@ class RunFolder:
         with self._writing(self.last):
             checkpoint.write(self.last, model, optimizer, state)
 
-    def list_unreadable(self, clips: Batches, reasons: Mapping[int, str]) -> None:
-        """Writes unreadable.txt and says so in one line, if there are clips that were not listed before."""
-        if len(reasons) <= self.listed:
+    def list_left_out(self, sets: Sequence[Batches], unreadable: Sequence[Mapping[int, str]]) -> None:
+        """Writes unreadable.txt, if there is anything new to list, and says so in one line.
+
+        ``unreadable`` are the clips of each set that cannot be read, {index: reason}, as far as they are known.
+        What a later epoch adds goes into the list alone.
+        """
+        named = [(clips.ids[i], found[i]) for clips, found in zip(sets, unreadable, strict=True) for i in sorted(found)]
+        missing = {file: count for clips in sets for file, count in clips.missing.items()}
+        if len(named) + len(missing) <= self.listed:
             return
-        self.listed = len(reasons)
-        rows = [f"{clips.ids[i]}\t{' '.join(reasons[i].split())}\n" for i in sorted(reasons)]
+        self.listed = len(named) + len(missing)
         with self._writing(self.unreadable):
-            checkpoint.atomically(self.unreadable, "".join(rows).encode())
-        print(
-            f"{len(rows)} of {len(clips)} training clips cannot be read and are left out: {self.unreadable}",
-            flush=True,
-        )
+            sentence = list_left_out(self.unreadable, sum(map(len, sets)), dict(named), missing)
+        if not self.told:
+            print(sentence, file=sys.stderr, flush=True)
+        self.told = bool(named)
 
     @contextlib.contextmanager
     def _writing(self, path: Path) -> Iterator[None]:

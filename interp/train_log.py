@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 import interp
-from interp.checkpoint import atomically
+from interp import whole
 
 
 def versions() -> dict[str, str]:
@@ -95,7 +95,7 @@ class Log:
         new = {"header": {**header, "machine": machine()}}
         first = [line for line in old if "header" in line][:1] or [new]
         kept = first + [line for line in old if line.get("epoch", epoch) < epoch]
-        atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept).encode())
+        whole.write(self.path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def add(self, line: dict[str, Any]) -> None:
         """Appends an epoch. Raises OSError."""

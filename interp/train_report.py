@@ -72,7 +72,7 @@ def recipe_rows(chosen: Sequence[TrainRecipe]) -> list[dict[str, str]]:
              "schedule": "schedule"}  # fmt: skip
     rows = []
     for recipe in chosen:
-        row = {"recipe": recipe.name, "clip": f"{recipe.num_frames} × {recipe.size[0]} × {recipe.size[1]}"}
+        row = {"recipe": recipe.name, "clip": f"{recipe.num_frames}×{recipe.size[0]}×{recipe.size[1]}"}
         for field, head in heads.items():
             value = getattr(recipe, field)
             text = "–" if field == "momentum" and recipe.optimizer != "sgd" else (

@@ -31,6 +31,9 @@ from interp.borrow import (
     require_finite,
 )
 from interp.recipes import SOMETHING_MASK, MaskRecipe
+from interp.search_stem import stem_of
+
+MANY = 32  # masks for each clip, from which on the first convolution is answered once
 
 
 @dataclass(frozen=True)
@@ -95,9 +98,17 @@ def score_table(model: nn.Module, clips: Tensor, masks: Tensor, targets: Tensor,
     # once.
     mixing, place = torch.unique(mixing.flatten(1), dim=0, return_inverse=True)
     mixing = mixing.unflatten(1, (masks.shape[1], masks.shape[1])).to(device or clips.device)
-    num_masks, scores = len(mixing), []
-    pairs_all = torch.arange(len(clips) * num_masks, device=clips.device)  # every clip with every mask
     with torch.no_grad():
+        stem = stem_of(model, clips) if len(mixing) >= MANY else None
+        if stem:
+            parts = mixing.split(even(len(mixing), chunk))
+            rows = []
+            for answers, target in zip(map(stem.answers, clips.split(1)), targets.tolist(), strict=True):
+                logits = torch.cat([stem.logits(stem.mix(part, answers)) for part in parts])
+                rows.append(logits.softmax(1)[:, target])
+            return torch.stack(rows)[:, place]
+        num_masks, scores = len(mixing), []
+        pairs_all = torch.arange(len(clips) * num_masks, device=clips.device)  # every clip with every mask
         for pairs in pairs_all.split(even(len(pairs_all), chunk)):
             owners = pairs // num_masks
             part, wanted = (tensor[owners].to(mixing.device) for tensor in (clips, targets))

@@ -14,6 +14,7 @@ FOLDER = Path(__file__).parent / "benchmarks"
 sys.path.insert(0, str(FOLDER))
 
 import harness  # noqa: E402
+import loading_page  # noqa: E402
 import masks_page  # noqa: E402
 import networks_page  # noqa: E402
 import networks_reference  # noqa: E402
@@ -59,6 +60,29 @@ def test_memory_of_a_work_is_what_it_holds_at_once():
         pytest.skip("Linux alone tells the most memory that was held")
     held = harness.memory(lambda: torch.ones(2**24), torch.device("cpu"))  # 64 MiB
     assert 60 * 2**20 < held < 100 * 2**20
+
+
+def test_page_and_results_of_loading_agree():
+    text = loading_page.PAGE.read_text(encoding="utf-8")
+    for mark, content in loading_page.blocks(harness.read(loading_page.RESULTS)).items():
+        assert harness.between(text, mark, content) == text, f"{mark}: run bench_loading.py --page"
+
+
+def test_the_rival_loads_the_same_frames(tmp_path):
+    pytest.importorskip("av")
+    import bench_loading
+    import numpy as np
+
+    from interp.data import open_dataset
+
+    bench_loading.VIDEOS["short"] = (1, 12, 72, 96)
+    bench_loading.make(tmp_path, 2, "short")
+    ours = open_dataset("folder", tmp_path, "all", bench_loading.FRAMES, bench_loading.SIZE)
+    rival = bench_loading.EveryFrame(ours)
+    for i in range(2):
+        frames = rival[i][0].astype(int)
+        assert np.abs(frames - ours[i][0]).max() <= 3 and frames.std() > 10 and rival[i][1:] == ours[i][1:]
+        assert np.abs(frames[0] - frames[-1]).mean() > 5  # it moves
 
 
 def test_rivals_find_what_the_search_finds():

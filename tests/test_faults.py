@@ -205,7 +205,7 @@ def test_unreadable_clips_are_listed_and_left_out(tmp_path, cache, capsys):
     assert fit(tmp_path / "run", train_set=Damaged(), cache=cache)["top1"] == 1.0
     lines = (tmp_path / "run" / "unreadable.txt").read_text().splitlines()
     assert [line.split("\t")[0] for line in lines] == ["clip-0", "clip-3"]
-    assert capsys.readouterr().out.count("2 of 44 training clips cannot be read") == 1
+    assert capsys.readouterr().err.count("2 of 54 clips are left out (2 cannot be read): ") == 1
     with pytest.raises(VideoError):
         fit(tmp_path / "strict", train_set=Damaged(), cache=cache, strict=True)
 

@@ -273,12 +273,3 @@ def test_style_leaves_the_callers_settings_alone_until_asked():
         assert mpl.rcParams["axes.facecolor"] == "black" and plt.get_fignums() == []
         figures.style()
         assert mpl.rcParams["axes.facecolor"] == "white" and mpl.rcParams["savefig.transparent"] is False
-
-
-def test_write_survives_a_failure(tmp_path, monkeypatch):
-    path = tmp_path / "a.gif"
-    path.write_bytes(b"old")
-    monkeypatch.setattr(films.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
-        films.replace_file(path, b"new")
-    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]

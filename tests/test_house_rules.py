@@ -15,7 +15,7 @@ BANNED = ["TO" + "DO", "FIX" + "ME", "X" * 3, "NotImplemented" + "Error", "pickl
 BANNED += ["weights_only=" + "False"]
 # Ground floor first; rooms on one floor may know each other.
 FLOORS = [
-    {"recipes", "perturb"},
+    {"whole", "recipes", "perturb"},
     {"models"},
     {"data"},
     {"distributed", "train", "augment", "batches", "checkpoint", "evaluate", "optimise"},

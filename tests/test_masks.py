@@ -124,7 +124,7 @@ def test_scores_and_final_losses_are_of_the_masks_given():
 def test_stopping_lets_clips_leave_and_keeps_their_least_loss():
     model, clips = toy(batch=6)
     whole = masks.find_masks(model, clips)
-    stop = masks.Stop(patience=15, tolerance=0.02, minimum=10, within=None)
+    stop = masks.Stop(patience=15, tolerance=0.02, minimum=10)
     found = masks.find_masks(model, clips, stop=stop, chunk=4)
     assert len(set(found.steps.tolist())) > 1 and found.steps.max() < 300
     assert len(set(model.batches)) > 2  # the batch shrinks as clips leave
@@ -134,22 +134,19 @@ def test_stopping_lets_clips_leave_and_keeps_their_least_loss():
     torch.testing.assert_close(found.final_losses, found.losses.min(1).values, rtol=0, atol=1e-4)
 
 
-def test_stopping_lowers_the_learning_rate_to_nothing():
-    model, clips = toy()
-    recipe = dataclasses.replace(recipes.SOMETHING_MASK, iterations=100)
-    stop = masks.Stop(patience=1000, within=40, boost=2)
-    found = masks.find_masks(model, clips, recipe=recipe, stop=stop, keep_path=True, chunk=2)
-    assert found.steps.tolist() == [40] * 5
-    moved = (torch.logit(found.path[:, 1:41].double()) - torch.logit(found.path[:, :40].double())).abs().amax(2)
-    # Adam's first step is the learning rate itself; later ones are at most a few times as long.
-    torch.testing.assert_close(moved[:, 0], torch.full((5,), 0.4, dtype=torch.float64), rtol=0, atol=1e-3)
-    assert (moved[:, 36:39] < 0.02).all()
-    rates = stop.rates(recipe, torch.tensor([0.0, 20.0, 40.0, 60.0], dtype=torch.float64))
-    torch.testing.assert_close(rates, torch.tensor([0.4, 0.2, 0.0, 0.0], dtype=torch.float64))
-    assert masks.Stop(within=None).rates(recipe, torch.tensor([5.0])) == 0.2
-    for wrong in ({"patience": 0}, {"tolerance": -1}, {"within": 0}, {"boost": -1}, {"minimum": -1}):
+def test_a_stop_that_is_none_is_refused():
+    for wrong in ({"patience": 0}, {"tolerance": -1}, {"minimum": -1}):
         with pytest.raises(ValueError, match="Stop: expected"):
             masks.Stop(**wrong)
+
+
+def test_few_large_clips_at_once_where_the_cache_matters(monkeypatch):
+    model, clips = Layered().eval(), torch.rand(40, 3, 4, 6, 6)
+    assert borrow.capacity(model, clips, None, None) == borrow.CPU_CHUNK
+    monkeypatch.setattr(borrow, "LARGE_CLIP", 0)
+    assert borrow.capacity(model, clips, None, None) == borrow.CPU_FEW
+    wide = nn.Sequential(nn.Conv3d(3, 2, 1), nn.AdaptiveAvgPool3d(1), nn.Flatten()).eval()
+    assert borrow.capacity(wide, clips, None, None) == borrow.CPU_CHUNK
 
 
 def test_path_leads_from_the_start_to_the_mask():

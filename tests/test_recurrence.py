@@ -1,4 +1,4 @@
-"""The recurrence against its equations and autograd: values, all gradients, both gates, even kernels, half precision."""
+"""The recurrence against its equations and autograd: values, gradients, gates, even kernels, half precision."""
 
 import pytest
 import torch

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from interp import borrow, masks, perturb, recipes, search, search_stem
+from interp import borrow, masks, perturb, recipes, search, search_stem, windows
 from interp.models import CLSTM, I3D
 
 SHORT = recipes.MaskRecipe("short", 0.01, 0.02, iterations=8)
@@ -91,7 +91,19 @@ def test_few_clips_are_filled_up_on_one_thread_and_answer_the_same(monkeypatch):
         if off:
             monkeypatch.setattr(search, "stem_of", lambda *_: None)
         sent.clear()
-        stop = masks.Stop(patience=2, tolerance=1, minimum=5, within=None)
+        stop = masks.Stop(patience=2, tolerance=1, minimum=5)
         found = masks.find_masks(model, clips, recipe=SHORT, stop=stop)
         assert sent.count(16) == 5 and found.steps.tolist() == [5] * 7
         torch.testing.assert_close(found.losses[:, :5], expected.losses[:, :5], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("chunk", [None, 5])
+def test_windows_are_scored_the_same(name, chunk, monkeypatch):
+    model, clips = network(name)
+    monkeypatch.setattr(windows, "MANY", 1)
+    found = masks.best_windows(model, clips, "freeze", [0, 3, 1], chunk=chunk)
+    monkeypatch.setattr(windows, "MANY", 1000)
+    expected = masks.best_windows(model, clips, "freeze", [0, 3, 1])
+    torch.testing.assert_close(found.scores, expected.scores, rtol=1e-9, atol=1e-11)
+    assert found.scores.std(1).min() > 1e-5  # the windows do differ

@@ -48,7 +48,7 @@ def test_facts_take_the_best_epoch_and_add_up_the_minutes(tmp_path):
 
 def test_recipes_as_rows_mark_what_the_paper_does_not_publish():
     first, second = train_report.recipe_rows([recipes.I3D_KTH, recipes.CLSTM_SOMETHING])
-    assert first["clip"] == "32 × 120 × 160" and first["momentum"] == "–" and first["weight decay"] == "5e-05"
+    assert first["clip"] == "32×120×160" and first["momentum"] == "–" and first["weight decay"] == "5e-05"
     assert first["learning rate"] == "0.008 *" and first["epochs"] == "30"
     assert second["momentum"] == "0.2" and second["batch"] == "16 *"
     own = train_report.recipe_rows([recipes.I3D_MOTION])[0]

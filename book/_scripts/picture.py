@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import interp
-from interp import data, figures, films
+from interp import data, figures, films, whole
 from interp.data import motion
 from interp.explain_examples import first_right
 
@@ -59,7 +59,7 @@ def main(wanted: str | None = None) -> None:
         content = films.encode(np.concatenate([rows[0], between, rows[1]], axis=1), fps=6, kind="gif")
         if len(content) <= MOST:
             break
-    films.replace_file(TARGET, content)
+    whole.write(TARGET, content)
     for title, r in records.items():
         print(f"{title}: {r.P}, OS {r.OS:.2f}, FS {r.FS:.2f}, RS {r.RS:.2f}, steps {r.steps}")
     print(f"{TARGET}: clip {wanted}, {width} pixels a panel, {len(content) / 1000:.0f} kB")

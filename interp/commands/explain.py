@@ -21,6 +21,8 @@ import os
 import sys
 from pathlib import Path
 
+from interp.commands.open_data import add_cache_dir
+
 HELP = "show when and where a network looks in a video"
 SHIPPED = ("i3d", "clstm")
 KINDS = ("something", "kth", "folder", "motion")
@@ -58,6 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--shard-size", type=int, default=32, metavar="N", help="clips written together (%(default)s)")
     add("--workers", type=int, default=2, help="threads that decode (%(default)s)")
     add("--strict", action="store_true", help="stop at a clip that cannot be read")
+    add("--cache", choices=("none", "disk"), default="none", help="keep the split's decoded clips on disk")
+    add_cache_dir(add)
     add = parser.add_argument_group("figure").add_argument
     add("--format", choices=("gif", "webp", "mp4"), default="gif")
     add("--fps", type=float, default=6.0, help="frames a second of the figure (%(default)g)")
@@ -151,11 +155,10 @@ def explain_video(
     video: str, models: dict, targets: list, recipe, args: argparse.Namespace, taken: set
 ) -> list[str]:
     """Explain one file with every model, write its figures and its JSON; returns the lines to print."""
-    from interp import figures, recipes
+    from interp import figures, recipes, whole
     from interp.data import probe, to_clip
     from interp.data.video import read_with_notes
     from interp.explain import clip_shape, describe, explain
-    from interp.films import replace_file
     from interp.train_log import versions
 
     info = probe(video)
@@ -181,7 +184,7 @@ def explain_video(
               "size": [info.height, info.width], "recipe": recipes.asdict(recipe), "versions": versions(),
               "models": records}  # fmt: skip
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-    written = replace_file(out / f"{stem}.json", text.encode("utf-8", "surrogateescape"))
+    written = whole.write(out / f"{stem}.json", text.encode("utf-8", "surrogateescape"))
     lines = [f"{video}  ({info.num_frames} frames, {info.width}x{info.height})", *table(records)]
     return [*lines, f"  written: {written}, {', '.join(one['figure'] for one in records.values())}"]
 

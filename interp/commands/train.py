@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 from typing import Any
+
+from interp.commands.open_data import add_cache_dir, open_split
 
 HELP = "train I3D or C-LSTM"
 # the options that replace a value of the recipe
@@ -37,8 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     machine.add_argument("--workers", type=int, default=2, help="processes that decode videos")
     machine.add_argument("--threads", type=int, help="threads of the CPU that the model uses")
-    machine.add_argument("--cache", choices=("auto", "memory", "none"), default="auto",
-                         help="keep decoded clips in memory (auto: up to 2 GiB)")  # fmt: skip
+    machine.add_argument("--cache", choices=("auto", "memory", "disk", "none"), default="auto",
+                         help="keep decoded clips in memory (auto: up to 2 GiB), or on disk for all runs")  # fmt: skip
+    add_cache_dir(machine.add_argument)
     machine.add_argument("--precision", choices=("auto", "bf16", "fp32"), default="auto")
     machine.add_argument("--channels-last", action="store_true", help="channels innermost in memory")
     machine.add_argument("--compile", action="store_true", help="use torch.compile")
@@ -93,16 +97,10 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     from interp import train
-    from interp.data import open_dataset
 
     if args.threads:
         torch.set_num_threads(args.threads)
-    options: dict[str, Any] = {"num_frames": recipe.num_frames, "size": recipe.size, "strict": args.strict}
-    if args.split_pattern is not None:
-        if args.data != "folder":
-            raise ValueError(f"--split-pattern is for --data folder; {args.data} has a split of its own")
-        options["split_pattern"] = args.split_pattern
-    sets = [open_dataset(args.data, args.root, split, **options) for split in ("train", "validation")]
+    sets = [open_split(args, split, recipe.num_frames, recipe.size) for split in ("train", "validation")]
     metrics = train.train(
         recipe,
         *sets,
@@ -114,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
         compile=args.compile,
         precision=args.precision,
         cache=args.cache,
+        cache_dir=args.cache_dir,
         channels_last=args.channels_last,
         micro_batch=args.micro_batch,
         checkpoint_every=args.checkpoint_every,
@@ -122,5 +121,6 @@ def run(args: argparse.Namespace) -> int:
     )
     scores = {key: metrics[key] for key in ("epoch", "top1", "top5", "macro_f1")}
     scores["top1_reversed"] = metrics["reversed"]["top1"]
-    print(json.dumps({key: round(value, 4) for key, value in scores.items()}))
+    if not int(os.environ.get("RANK", 0)):  # under torchrun once
+        print(json.dumps({key: round(value, 4) for key, value in scores.items()}))
     return 0

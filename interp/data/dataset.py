@@ -9,6 +9,7 @@ uint8, clips (C,T,H,W) float32 in [0,1]; labels are class indices, -1 where ther
 >>> clip = to_clip(frames)  # doctest: +SKIP
 """
 
+import copy
 import json
 import os
 import sys
@@ -22,6 +23,7 @@ import torch
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from interp import whole
 from interp.data import video
 
 
@@ -118,14 +120,10 @@ class VideoDataset(Dataset):
 
     def subset(self, indices):
         """The same dataset with only the samples at `indices`."""
-        names = {
-            kind: {self.classes[a]: self.classes[b] for a, b in of.items()}
-            for kind, of in self.reversals.items()
-        }
-        chosen = [self.samples[int(i)] for i in indices]
-        return VideoDataset(
-            chosen, self.classes, self.num_frames, self.size, self.name, missing=self.missing, **names
-        )
+        part = copy.copy(self)
+        part.samples = [self.samples[int(i)] for i in indices]
+        part.ids = [sample.id for sample in part.samples]
+        return part
 
     def check(self, progress=False, *, strict=False, workers=1, list_file=None):
         """Reads every clip once and tells which cannot be read, as a Report.
@@ -157,7 +155,7 @@ class VideoDataset(Dataset):
                 raise
         report = Report(len(self), reasons, tuple(short))
         if list_file is not None:
-            _write_json(list_file, reasons)
+            whole.write_json(list_file, reasons)
         if reasons:
             where = f"; the list is in {list_file}" if list_file is not None else ""
             print(
@@ -188,6 +186,16 @@ def to_clip(frames):
         raise ValueError(f"got {frames.dtype} {tuple(frames.shape)}; expected uint8 (T,H,W,3) or (B,T,H,W,3)")
     clip = frames.movedim(-1, -4)
     return clip.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+
+
+def checked_root(root, split, splits):
+    """The Path of a dataset's folder. ValueError: there is no such split; DataError: no such folder."""
+    if split not in splits:
+        raise ValueError(f"split is {split!r}; expected one of {', '.join(splits)}")
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(root, "is no folder" if root.exists() else "there is no such folder")
+    return root
 
 
 def read_json(path):
@@ -244,9 +252,20 @@ def _first_twice(names):
     return next((name for name in names if name in seen or seen.add(name)), None)
 
 
-def _write_json(path, content):
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+def list_left_out(path, clips, unreadable, missing):
+    """Writes what of `clips` clips is left out, a line each, and gives one line of words about it.
+
+    unreadable: {clip's id: reason}; missing: {file: number of clips lost with it}. The list's lines are
+    "id<TAB>reason", and "file<TAB>there is no such file". OSError where it cannot be written.
+    """
+    rows = [*unreadable.items()]
+    rows += [(file, f"there is no such file ({count} clip{'s' * (count > 1)})") for file, count in missing.items()]
+    whole.write(path, "".join(f"{_one_line(name)}\t{_one_line(reason)}\n" for name, reason in rows))
+    lost = sum(missing.values())
+    parts = [f"{count} {words}" for count, words in
+             ((len(unreadable), "cannot be read"), (lost, "have no file")) if count]  # fmt: skip
+    return f"{len(unreadable) + lost} of {clips + lost} clips are left out ({', '.join(parts)}): {path}"
+
+
+def _one_line(text):
+    return " ".join(str(text).split())

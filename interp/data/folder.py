@@ -13,11 +13,11 @@ Without a pattern a third of the videos is held out, chosen by a checksum of the
 never changes sides when others come or go).
 """
 
+import os
 import re
 import zlib
-from pathlib import Path
 
-from interp.data.dataset import DataError, Sample, VideoDataset
+from interp.data.dataset import DataError, Sample, VideoDataset, checked_root
 
 SPLITS = ("train", "validation", "all")
 VIDEO_SUFFIXES = frozenset(".3gp .avi .flv .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split())
@@ -42,11 +42,7 @@ def open_folder(
     Ids are such as "bend/daria_bend.avi". Raises DataError for a class folder without a video, or an empty
     split.
     """
-    root = Path(root)
-    if split not in SPLITS:
-        raise ValueError(f"split is {split!r}; expected one of {', '.join(SPLITS)}")
-    if not root.is_dir():
-        raise DataError(root, "there is no such folder")
+    root = checked_root(root, split, SPLITS)
     held_out = _held_out(split_pattern)
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not folders:
@@ -58,11 +54,11 @@ def open_folder(
             raise DataError(root, f"the class folder {folder.name!r} has no video in it")
         for path in videos:
             if split == "all" or held_out(path.stem) == (split == "validation"):
-                samples.append(Sample(f"{folder.name}/{path.name}", path, label))
+                samples.append(Sample(_shown(f"{folder.name}/{path.name}"), path, label))
     if not samples:
         rule = f"the pattern {split_pattern!r}" if split_pattern is not None else "the names' checksums"
         raise DataError(root, f"no video is left for {split} by {rule}; give another split pattern")
-    classes = [folder.name for folder in folders]
+    classes = [_shown(folder.name) for folder in folders]
     return VideoDataset(
         samples, classes, num_frames, size, f"{root.name} ({split})", mirror=mirror, flip=flip
     )
@@ -72,10 +68,15 @@ def _is_video(path):
     return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
 
 
+def _shown(name):
+    """The name as it can be written anywhere: bytes that are no UTF-8 as \\udcff."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def _held_out(pattern):
     """name -> True if the video is for validation."""
     if pattern is None:
-        return lambda name: zlib.crc32(name.encode()) % HELD_OUT == 0
+        return lambda name: zlib.crc32(os.fsencode(name)) % HELD_OUT == 0
     try:
         compiled = re.compile(pattern)
     except re.error as error:

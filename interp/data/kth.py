@@ -18,11 +18,12 @@ import os
 import re
 from pathlib import Path
 
-from interp.data.dataset import DataError, Sample, VideoDataset, leave_out_missing
+from interp.data.dataset import DataError, Sample, VideoDataset, checked_root, leave_out_missing, read_json
 
 CLASSES = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
 SUBJECTS = {"train": range(1, 17), "validation": range(17, 26), "all": range(1, 26)}
 LIST = "00sequences.txt"
+TRUTH = "truth.json"  # only where the videos are generated, see `motion_kth`
 
 _NAME = r"person(?P<subject>\d\d)_(?P<action>[a-z]+)_d(?P<setting>[1-4])"
 _LINE = re.compile(
@@ -76,16 +77,12 @@ def open_kth(root, split="train", num_frames=32, size=None, *, strict=False):
     """The VideoDataset of one split, "train", "validation" or "all", a sample for each sequence.
 
     Ids are such as "person01_boxing_d1_2" (its second repetition); `meta` has subject, action, setting,
-    repetition. Videos that are listed but absent are left out with one warning that gives their count, unless
-    `strict`.
+    repetition, and `truth` where the videos are generated (see `motion_kth`). Videos that are listed but
+    absent are left out with one warning that gives their count, unless `strict`.
     """
-    root = Path(root)
-    if split not in SUBJECTS:
-        raise ValueError(f"split is {split!r}; expected one of {', '.join(SUBJECTS)}")
-    if not root.is_dir():
-        raise DataError(root, "there is no such folder")
-    there = _videos(root)
-    samples = []
+    root = checked_root(root, split, SUBJECTS)
+    there, samples = _videos(root), []
+    truth = read_json(root / TRUTH) if (root / TRUTH).exists() else {}
     for name, subject, action, setting, ranges in read_sequences(root / LIST):
         if subject not in SUBJECTS[split]:
             continue
@@ -93,6 +90,8 @@ def open_kth(root, split="train", num_frames=32, size=None, *, strict=False):
         for repetition, (first, last) in enumerate(ranges, 1):
             meta = {"subject": subject, "action": action, "setting": setting, "repetition": repetition}
             meta["short"] = "last"  # see video.read_clip
+            if f"{name}_{repetition}" in truth:
+                meta["truth"] = truth[f"{name}_{repetition}"]
             samples.append(Sample(f"{name}_{repetition}", path, CLASSES.index(action), first - 1, last, meta))
     samples, missing = leave_out_missing(samples, f"{root.name} ({split})", root, strict)
     # A mirrored boxer still boxes and a mirrored walker walks; nobody does so on his head.

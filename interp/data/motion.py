@@ -23,6 +23,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from interp import whole
+
 from .actions import (
     AWAY,
     CLASSES,
@@ -152,14 +154,10 @@ def write_video(
     import av
 
     path = Path(path)
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        with av.open(
-            str(partial),
-            "w",
-            format=path.suffix[1:].replace("mkv", "matroska"),
-            container_options={"fflags": "+bitexact"},
-        ) as container:  # no random identifiers
+    with whole.replacing(path) as part:
+        kind = path.suffix[1:].replace("mkv", "matroska")
+        options = {"fflags": "+bitexact"}  # no random identifiers
+        with av.open(str(part), "w", format=kind, container_options=options) as container:
             stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000))
             stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
             stream.codec_context.thread_count = 1  # the same bytes on every machine
@@ -171,9 +169,6 @@ def write_video(
                     stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"))
                 )
             container.mux(stream.encode())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _generator(split: str, index: int, seed: int, stream: int) -> np.random.Generator:
@@ -197,11 +192,11 @@ def _claim(path: Path, recipe: dict) -> None:
                 "delete the folder or write to another one"
             )
     else:
-        write_json(path, recipe)
+        whole.write_json(path, recipe)
 
 
 def _write_labels(labels: Path, num_train: int, num_validation: int, seed: int) -> None:
-    write_json(labels / "labels.json", {name: str(i) for i, name in enumerate(CLASSES)})
+    whole.write_json(labels / "labels.json", {name: str(i) for i, name in enumerate(CLASSES)})
     truth = {}
     for split, count in (("train", num_train), ("validation", num_validation)):
         entries = []
@@ -218,12 +213,5 @@ def _write_labels(labels: Path, num_train: int, num_validation: int, seed: int) 
             entries.append(
                 {"id": clip_id, "label": text.lower(), "template": template, "placeholders": names}
             )
-        write_json(labels / f"{split}.json", entries)
-    write_json(labels / "truth.json", truth)
-
-
-def write_json(path: Path, content) -> None:
-    """Writes JSON whole or not at all."""
-    partial = path.with_name(f".{os.getpid()}.{path.name}")
-    partial.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    os.replace(partial, path)
+        whole.write_json(labels / f"{split}.json", entries)
+    whole.write_json(labels / "truth.json", truth)

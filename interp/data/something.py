@@ -17,7 +17,7 @@ clip.
 import re
 from pathlib import Path
 
-from interp.data.dataset import DataError, Sample, VideoDataset, leave_out_missing, read_json
+from interp.data.dataset import DataError, Sample, VideoDataset, checked_root, leave_out_missing, read_json
 
 SPLITS = ("train", "validation", "test")
 FOLDERS = ("20bn-something-something-v2", "videos")
@@ -51,11 +51,7 @@ def open_something(
 
     Raises DataError with the file and the entry for whatever contradicts the layout.
     """
-    root = Path(root)
-    if split not in SPLITS:
-        raise ValueError(f"split is {split!r}; expected one of {', '.join(SPLITS)}")
-    if not root.is_dir():
-        raise DataError(root, "there is no such folder")
+    root = checked_root(root, split, SPLITS)
     labels = root / "labels" if (root / "labels").is_dir() else root
     videos = next((root / name for name in FOLDERS if (root / name).is_dir()), None)
     if videos is None:

@@ -1,8 +1,8 @@
 """The truth of an embedded clip on the frames that a network sees: when something happens, and where.
 
-Source: this project's own; `motion` writes the truth in seconds and in frames of the video, a network sees T
-of those frames (`video.even_indices`). Axes: times (T,) in seconds, masks (T,) with 1 = something happens,
-boxes (x0, y0, x1, y1) in 0..1 of the picture.
+Source: this project's own; `motion` and `motion_kth` write the truth in seconds and in frames of the video, a
+network sees T of those frames (`video.even_indices`). Axes: times (T,) in seconds, masks (T,) with 1 =
+something happens, boxes (x0, y0, x1, y1) in 0..1 of the picture.
 
 >>> truth = {"fps": 12, "frames": 32, "interval": [1.0, 1.5], "objects": [], "camera": [[0, 0]] * 32}
 >>> interval_frames(truth, 16)

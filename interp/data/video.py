@@ -45,7 +45,8 @@ class VideoError(ValueError):
         self.path, self.reason = Path(path), reason
 
     def __str__(self):
-        return str(self.args[0]) if self.reason is None else f"{self.path}: {self.reason}"
+        text = str(self.args[0]) if self.reason is None else f"{self.path}: {self.reason}"
+        return text.encode("utf-8", "backslashreplace").decode()  # a file's name need not be UTF-8
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,6 @@ class _Recurrence(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
         opened, news, cells, shown, states, kernel = ctx.saved_tensors
-        filters = kernel.shape[1]
         out = torch.empty_like(opened)  # its last part is written twice, at first with what is not read
         of_cell = from_next = None
         for t in reversed(range(len(states))):

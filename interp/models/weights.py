@@ -11,9 +11,7 @@ model's axes. No file is ever unpickled.
 
 import hashlib
 import json
-import os
 import pickle
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
+
+from interp import whole
 
 from . import ARCHITECTURES, build
 from .i3d import I3D
@@ -47,19 +47,7 @@ def save(
     except TypeError as error:
         raise ValueError(f"classes and record must be JSON-able: {error}") from error
     tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
-    content = _in_order(to_bytes(tensors, metadata))
-    path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp makes a file that only its owner reads
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    whole.write(path, _in_order(to_bytes(tensors, metadata)))
 
 
 def _in_order(content: bytes) -> bytes:

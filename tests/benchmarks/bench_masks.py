@@ -23,17 +23,21 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
+import bench_networks  # noqa: E402
 import harness  # noqa: E402
 import masks_page  # noqa: E402
+import networks_reference  # noqa: E402
 import reference  # noqa: E402
 
 import interp  # noqa: E402
 from interp import borrow, masks, recipes, search  # noqa: E402
 from interp.data import open_dataset, to_clip  # noqa: E402
+from interp.models import CLSTM  # noqa: E402
 
 RECIPE = recipes.SOMETHING_MASK
 FEW, MANY = 2, 8  # steps of the two short searches whose difference is the cost of a step
@@ -89,10 +93,10 @@ def step_cost(model: nn.Module, clips: torch.Tensor, rounds: int) -> dict[str, d
         targets = model(clips).argmax(1)
     start, sixteen, some = torch.full((16,), 5.0), clips[:BATCH], targets[:BATCH]
 
-    def searched(steps, **off):
+    def searched(steps, off_model=model, **off):
         def work():
             with replaced(search, **off):
-                masks.find_masks(model, sixteen, some, dataclasses.replace(RECIPE, iterations=steps), chunk=BATCH)
+                masks.find_masks(off_model, sixteen, some, dataclasses.replace(RECIPE, iterations=steps))
         return work
 
     def bf16(batch):
@@ -106,6 +110,7 @@ def step_cost(model: nn.Module, clips: torch.Tensor, rounds: int) -> dict[str, d
         "single": (2, lambda: reference.single(model, sixteen, 0, target, start, 2)),
         "floor 16": (16, lambda: reference.both_passes(model, sixteen, some)),
         "floor 32": (32, lambda: reference.both_passes(model, clips, targets)),
+        "floor 4": (4, lambda: reference.both_passes(model, clips[:4], targets[:4])),
         "floor 8": (8, lambda: reference.both_passes(model, clips[:8], targets[:8])),
         "few": (1, searched(FEW)), "many": (1, searched(MANY)),
         "few, no stem": (1, searched(FEW, **no_stem)), "many, no stem": (1, searched(MANY, **no_stem)),
@@ -115,10 +120,15 @@ def step_cost(model: nn.Module, clips: torch.Tensor, rounds: int) -> dict[str, d
     if any(hasattr(module, "batch_norm") for module in model.modules()):
         lean = folded(model)
         works["folded norms"] = (16, lambda: reference.both_passes(lean, sixteen, some))
+    if isinstance(model, CLSTM):
+        plain = networks_reference.with_layers(model, networks_reference.ByAutograd, torch.channels_last)
+        works |= {"few, autograd": (1, searched(FEW, plain)), "many, autograd": (1, searched(MANY, plain))}
     found = harness.alternate({name: work for name, (_, work) in works.items()}, rounds)
     cost = {name: {"ms": 1e3 * found[name]["cpu"] / units, "wall_ms": 1e3 * found[name]["wall"] / units}
             for name, (units, _) in works.items()}
-    for name, end in (("ours", ""), ("ours, no stem", ", no stem")):
+    for name, end in (("ours", ""), ("ours, no stem", ", no stem"), ("autograd", ", autograd")):
+        if f"few{end}" not in cost:
+            continue
         for kind in ("ms", "wall_ms"):
             few, many = cost[f"few{end}"][kind], cost[f"many{end}"][kind]
             step = (many - few) / (MANY - FEW) / BATCH
@@ -127,7 +137,7 @@ def step_cost(model: nn.Module, clips: torch.Tensor, rounds: int) -> dict[str, d
     return {name: value for name, value in cost.items() if not name.startswith(("few", "many"))}
 
 
-def whole(model: nn.Module, clips: torch.Tensor, starts: dict[str, tuple], rounds: int) -> dict[str, dict]:
+def whole(model: nn.Module, clips: torch.Tensor, searches: dict[str, tuple], rounds: int) -> dict[str, dict]:
     """Searches with all their steps: seconds a clip, and the mean of the final losses."""
     sixteen = clips[:BATCH]
     with torch.no_grad():
@@ -138,10 +148,10 @@ def whole(model: nn.Module, clips: torch.Tensor, starts: dict[str, tuple], round
 
     floors, found = [], {}
     floor()
-    for name, (start, stop) in starts.items():
+    for name, (start, stop, precision) in searches.items():
         floors.append(statistics.median(harness.timed(floor)[0] for _ in range(rounds)))
-        cpu, wall, result = harness.timed(lambda a=start, b=stop: masks.find_masks(
-            model, clips, recipe=RECIPE, start=a, stop=b))
+        cpu, wall, result = harness.timed(lambda a=start, b=stop, c=precision: masks.find_masks(
+            model, clips, recipe=RECIPE, start=a, stop=b, precision=c))
         floors.append(statistics.median(harness.timed(floor)[0] for _ in range(rounds)))
         found[name] = {"seconds": cpu / len(clips), "wall_seconds": wall / len(clips), "clips": len(clips),
                        "loss": result.final_losses.double().mean().item(),
@@ -162,6 +172,7 @@ def main() -> int:
     parser.add_argument("--note", default="", help="what else the machine was doing, for the page")
     parser.add_argument("--step-cost", action="store_true", help="only the cost of a step")
     parser.add_argument("--whole", action="store_true", help="only the searches with all their steps")
+    parser.add_argument("--rate", action="store_true", help="only the machine's rate and the network's operations")
     parser.add_argument("--page", action="store_true", help="measure nothing, write the page from the results")
     args = parser.parse_args()
     if not args.page:
@@ -171,15 +182,20 @@ def main() -> int:
             model, here = interp.load(name, "motion"), harness.machine()
             parts = {}
             with borrow.borrowed(model):
-                if not args.whole:
+                parts["matrix_rate"] = bench_networks.matrix_rate(torch.device("cpu"), "fp32")
+                with FlopCounterMode(display=False) as counter:
+                    reference.both_passes(model, clips[:2], torch.zeros(2, dtype=torch.int64))
+                parts["operations"] = counter.get_total_flops() / 2  # for one clip
+                if not args.whole and not args.rate:
                     parts |= {"steps": step_cost(model, clips, args.rounds), "rounds": args.rounds}
-                if not args.step_cost:
+                if not args.step_cost and not args.rate:
                     parts["whole"] = whole(model, clips, masks_page.SEARCHES, args.rounds)
             here["load_after"] = [round(value, 1) for value in os.getloadavg()]
             here["note"] = args.note
             results = harness.read(args.out)
             results.setdefault("models", {}).setdefault(name, {}).update(
-                parts, ids=ids, sha256=model.record["sha256"], machine=here, date=time.strftime("%Y-%m-%d"))
+                parts, **({} if args.rate else dict(
+                    ids=ids, sha256=model.record["sha256"], machine=here, date=time.strftime("%Y-%m-%d"))))
             harness.write(args.out, results)
     masks_page.write_page(harness.read(args.out))
     return 0

@@ -18,7 +18,8 @@ SIZES = {"small": "16 × 64 × 64, the shipped network", "paper": "16 × 224 × 
 WAYS = {
     "reference, forward": {"clstm": "forward: a convolution for each gate and step"},
     "ours, forward": {"clstm": "forward: ours"},
-    "reference": {"clstm": "training: a convolution for each gate and step", "i3d": "training: float32, default format"},
+    "reference": {"clstm": "training: a convolution for each gate and step",
+                  "i3d": "training: float32, default format"},
     "autograd": {"clstm": "training: one convolution for all gates, autograd's backward pass"},
     "default format": {"clstm": "training: ours, float32, default memory format"},
     "ours": {"clstm": "training: ours, float32", "i3d": "training: float32, channels last"},

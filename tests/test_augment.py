@@ -1,0 +1,106 @@
+"""Augmentation: a direction is turned only together with its class, and pixels end where the draws say."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+pytest.importorskip("torchvision")
+
+from interp import augment  # noqa: E402
+from interp.data import Sample, VideoDataset, open_dataset  # noqa: E402
+from interp.data.kth import CLASSES as KTH  # noqa: E402
+
+STILL = {"zoom": 1.0, "stretch": 0.0, "brightness": 0.0, "contrast": 0.0, "colour": 0.0}
+RIGHT, LEFT = "Pushing something from left to right", "Pushing something from right to left"
+CAMERA, UP, HOLD = "Turning the camera left while filming something", "Moving something up", "Holding something"
+
+
+def moving(dx, dy, size=12):
+    """A bright dot that moves by (dx, dy) a frame, uint8 (4, size, size, 3)."""
+    frames = np.zeros((4, size, size, 3), np.uint8)
+    for t in range(4):
+        frames[t, size // 2 + dy * (2 * t - 3), size // 2 + dx * (2 * t - 3)] = 255
+    return torch.from_numpy(frames)
+
+
+def direction(clip):
+    """(dx, dy) of the dot in a clip (3,T,H,W), in signs."""
+    first, last = ((frame == frame.max()).nonzero()[0] for frame in (clip[0, 0], clip[0, -1]))
+    return int((last[1] - first[1]).sign()), int((last[0] - first[0]).sign())
+
+
+@pytest.fixture
+def something(tmp_path):
+    """The dataset as it is opened from files: it derives from the names what may be mirrored."""
+    (tmp_path / "videos").mkdir()
+    names = [RIGHT, LEFT, CAMERA, UP, HOLD]
+    clips = [{"id": str(i), "template": name} for i, name in enumerate(names)]
+    (tmp_path / "labels.json").write_text(json.dumps({name: i for i, name in enumerate(names)}))
+    (tmp_path / "train.json").write_text(json.dumps(clips))
+    for i in range(len(names)):
+        (tmp_path / "videos" / f"{i}.webm").touch()
+    return open_dataset("something", tmp_path, "train", 4, 12)
+
+
+def test_what_has_a_direction_is_mirrored_only_into_its_opposite(something):
+    change = augment.Augment(5, something.mirror, something.flip, **STILL)
+    truth = {RIGHT: (1, 0), LEFT: (-1, 0), CAMERA: (-1, 0), UP: (0, -1), HOLD: (1, 0)}
+    count, seen = 200, {}
+    for label, name in enumerate(something.classes):
+        frames = moving(*truth[name]).expand(count, -1, -1, -1, -1)
+        clips, labels = change(frames, torch.full((count,), label), augment.draw(0, label, range(count)))
+        seen[name] = {(direction(clip), something.classes[new]) for clip, new in zip(clips, labels, strict=True)}
+    assert seen[RIGHT] == {((1, 0), RIGHT), ((-1, 0), LEFT)}  # never to the left and still called right
+    assert seen[LEFT] == {((-1, 0), LEFT), ((1, 0), RIGHT)}
+    assert seen[CAMERA] == {((-1, 0), CAMERA)}  # "to the right" is no class here
+    assert seen[UP] == {((0, -1), UP)}
+    assert seen[HOLD] == {((1, 0), HOLD), ((-1, 0), HOLD)}
+
+
+def test_each_kind_of_dataset_says_what_may_be_mirrored(tmp_path):
+    motion = pytest.importorskip("interp.data.motion")
+    directed = [name for name in motion.MIRROR if {"left", "right"} & set(name.split())]
+    assert directed and all(motion.MIRROR[name] != name for name in directed)
+    assert all(motion.MIRROR[motion.MIRROR[name]] == name for name in directed)
+    for name in ("a", "b"):
+        (tmp_path / "videos" / name).mkdir(parents=True)
+        (tmp_path / "videos" / name / "1.avi").touch()
+    folder = open_dataset("folder", tmp_path / "videos", "all")
+    frames = moving(1, 0).expand(100, -1, -1, -1, -1)
+    clips, labels = augment.Augment(2, folder.mirror, folder.flip, **STILL)(
+        frames, torch.zeros(100).long(), augment.draw(0, 0, range(100))
+    )
+    assert torch.equal(clips, augment.to_float(frames)) and not labels.any()  # nothing is known of its classes
+    kth = VideoDataset([Sample("a", tmp_path, 0)], KTH, mirror={name: name for name in KTH})
+    assert kth.mirror == {i: i for i in range(6)} and kth.flip == {}
+
+
+def test_a_crop_is_where_the_draws_say_and_the_same_in_every_frame():
+    frames = torch.randint(256, (1, 5, 16, 24, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    draws = torch.full((1, augment.NUM_DRAWS), 0.5)
+    draws[0, :2], draws[0, 2] = 0.9, 0.0  # nothing turned, the smallest crop
+    for (across, down), (left, top) in {(0.0, 0.0): (0, 0), (0.999, 0.999): (12, 8), (0.5, 0.25): (6, 2)}.items():
+        draws[0, 4], draws[0, 5] = across, down
+        change = augment.Augment(1, **(STILL | {"zoom": 0.5}))
+        clips, _ = change(frames, torch.zeros(1).long(), draws)
+        crop = augment.to_float(frames)[0, :, :, top : top + 8, left : left + 12]
+        expected = functional.interpolate(crop, (16, 24), mode="bilinear", align_corners=False)
+        assert (clips[0] - expected).abs().max() < 1.5 / 255  # whole levels
+
+
+def test_gain_and_offset_are_one_for_the_whole_clip():
+    frames = torch.randint(90, 160, (1, 3, 4, 4, 3), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    draws = torch.full((1, augment.NUM_DRAWS), 0.5)
+    draws[0, :2] = 0.9
+    draws[0, 6], draws[0, 7], draws[0, 10] = 1.0, 0.0, 0.75
+    options = STILL | {"brightness": 0.1, "contrast": 0.2, "colour": 0.1}
+    clips, _ = augment.Augment(1, **options)(frames, torch.zeros(1).long(), draws)
+    gain = 1.2 * torch.tensor([0.9, 1.0, 1.0])[:, None, None, None]
+    expected = (augment.to_float(frames)[0] - 0.5) * gain + 0.5 + 0.05
+    torch.testing.assert_close(clips[0], expected.clamp(0, 1), atol=1e-5, rtol=0)
+    for wrong in ({"contrast": 1.0}, {"colour": -0.1}, {"zoom": 0}):
+        with pytest.raises(ValueError, match="expected 0 <"):
+            augment.Augment(1, **wrong)
