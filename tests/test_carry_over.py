@@ -1,13 +1,16 @@
 """The score of a network on another dataset's clips of its classes: a fixed answer, counted by hand."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from interp.data import open_dataset, to_clip
 from interp.data.motion import write_video
 from interp.evaluate_carry_over import carry_over
+from interp.models import weights
 
 CLASSES = ["Closing something", "Moving something up", "Opening something"]
 CLIPS = {"7": "Moving [something] up", "8": "Closing [something]", "9": "Opening [something]"}
@@ -62,3 +65,30 @@ def test_nothing_to_ask_is_said(root):
         carry_over(Fixed([], [0.0]), root)
     with pytest.raises(ValueError, match="has one of the model's 1 classes"):
         carry_over(Fixed(["Folding something"], [0.0]), root)
+
+
+SHARED = Path(__file__).parents[2] / "shared" / "real" / "something"
+
+
+def test_the_record_that_the_book_shows_is_of_the_shipped_networks():
+    record = json.loads((weights.SHIPPED / "carry_over.json").read_text())
+    for kind, found in record["networks"].items():
+        assert found["sha256"] == weights.load(kind, "motion").record["sha256"], "other weights: record anew"
+        assert found["count"] == len(found["rows"]) == 31
+        assert found["top1"] == pytest.approx(sum(row["rank"] == 1 for row in found["rows"]) / 31, abs=1e-4)
+        assert found["top1"] >= 0.40
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the real clips of ../shared are not here")
+def test_the_record_is_what_the_networks_answer():
+    """Three clips, one answered rightly at least: a check of the record, no choice is made by it."""
+    record = json.loads((weights.SHIPPED / "carry_over.json").read_text())
+    data = open_dataset("something", SHARED, "validation", num_frames=16, size=64)
+    for kind, found in record["networks"].items():
+        model = weights.load(kind, "motion")
+        for row in found["rows"][::12]:
+            clip = to_clip(data[data.ids.index(row["id"])][0])[None]
+            scores = model(clip)[0].softmax(0)
+            assert model.classes[int(scores.argmax())] == row["guess"]
+            assert scores[model.classes.index(row["label"])].item() == pytest.approx(row["score"], abs=2e-3)

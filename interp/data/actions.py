@@ -2,9 +2,9 @@
 
 The classes are the eleven that the ACCV 2020 paper compares, plus "Moving something down", so that every
 directed class has its opposite. A script holds the paths of things, hands and camera over the frames, the
-interval in which the action happens (a fifth to a half of the clip, anywhere in it with equal chance) and who
-acts. Opposite classes are each other's reverse in time, so the set of a clip's frames, without their order,
-cannot tell them apart.
+interval in which the action happens (a fifth to a half of the clip, anywhere in it) and who acts. Opposite
+classes are each other's reverse in time, to the script: half of a directed class is written for its opposite and
+played backwards. So the set of a clip's frames, without their order, cannot tell them apart.
 
 Axes: paths are (n, 2) arrays over the n frames of the video; positions in frame units as in `scene`, in the
 world that the camera, displaced by `camera`, looks at.
@@ -14,7 +14,7 @@ world that the camera, displaced by `camera`, looks at.
 True
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -30,6 +30,9 @@ COLLIDE = "Moving something and something so they collide with each other"
 PASS = "Moving something and something so they pass each other"
 BURY = "Burying something in something"
 PRETEND = "Pretending to take something from somewhere"
+OPPOSITE = {LEFT: RIGHT, UP: DOWN, UPWARDS: DOWNWARDS, CLOSER: AWAY}  # the class of a clip played backwards
+OPPOSITE |= {back: forth for forth, back in OPPOSITE.items()}
+EDGE = 0.35  # how far beyond the clip the draw of an interval's place goes before it is held to the clip
 CLASSES = tuple(
     sorted((LEFT, RIGHT, UPWARDS, DOWNWARDS, UP, DOWN, CLOSER, AWAY, COLLIDE, PASS, BURY, PRETEND))
 )
@@ -88,9 +91,17 @@ def write_script(label: str, rng: np.random.Generator) -> Script:
     """A random script of the class `label` (one of CLASSES; else ValueError)."""
     if label not in CLASSES:
         raise ValueError(f"got the class {label!r}; expected one of {', '.join(CLASSES)}")
+    if label in OPPOSITE and rng.random() < 0.5:
+        return _backwards(_written(OPPOSITE[label], rng), label)
+    return _written(label, rng)
+
+
+def _written(label: str, rng: np.random.Generator) -> Script:
     frames = int(rng.integers(32, 61))
     length = rng.uniform(0.2, 0.5) * (frames - 1)
-    start = rng.uniform(0, frames - 1 - length)
+    # Drawn from the clip alone, a place would leave the middle in the interval twice as often as the ends, and a
+    # window in the middle would agree with the truth better than one put anywhere.
+    start = float(np.clip(rng.uniform(-EDGE, 1 + EDGE), 0, 1)) * (last_seen(frames) - length)
     script = Script(label, frames, start, start + length, _shake(rng, frames))
     progress = _profile(rng, (np.arange(frames) - start) / length)
     for _ in range(rng.integers(0, 3)):
@@ -108,6 +119,23 @@ def write_script(label: str, rng: np.random.Generator) -> Script:
     if not script.hands and rng.random() < 0.45:
         _hold(script, rng)
     return script
+
+
+def last_seen(num_frames: int, taken: int = 16) -> int:
+    """The last frame, counted from 0, that a network sees which takes sixteen of a video evenly."""
+    return -(-(taken - 1) * num_frames // taken)
+
+
+def _backwards(script: Script, label: str) -> Script:
+    """The script played backwards from the last frame that is seen; the few after that show the first one."""
+    last = last_seen(script.num_frames)
+    order = np.clip(last - np.arange(script.num_frames), 0, None)
+    return replace(
+        script, label=label, start=last - script.end, end=last - script.start, camera=script.camera[order],
+        things=[(thing, path[order]) for thing, path in script.things],
+        hands=[(hand, path[order]) for hand, path in script.hands],
+        heaps=[(x, y, radius[order]) for x, y, radius in script.heaps],
+    )  # fmt: skip
 
 
 def _profile(rng: np.random.Generator, u: np.ndarray) -> np.ndarray:

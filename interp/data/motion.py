@@ -26,13 +26,12 @@ from tqdm import tqdm
 from interp import whole
 
 from .actions import (
-    AWAY,
     CLASSES,
-    CLOSER,
     DOWN,
     DOWNWARDS,
     FPS,
     LEFT,
+    OPPOSITE,
     RIGHT,
     UP,
     UPWARDS,
@@ -41,7 +40,7 @@ from .actions import (
 )
 from .scene import draw_hand, draw_heap, draw_thing, look, random_world, surface
 
-VERSION = 1  # of the generated pixels; raised whenever a change alters them
+VERSION = 2  # of the generated pixels; raised whenever a change alters them
 SPLITS = ("train", "validation")
 FIRST_ID = {"train": 1, "validation": 1_000_001}
 MARGIN = 0.55  # how far the world reaches beyond the frame, in frame units
@@ -49,9 +48,7 @@ MARGIN = 0.55  # how far the world reaches beyond the frame, in frame units
 _SAME = {name: name for name in CLASSES}
 MIRROR = _SAME | {LEFT: RIGHT, RIGHT: LEFT}  # class under a left-right mirror image
 FLIP = _SAME | {UP: DOWN, DOWN: UP, UPWARDS: DOWNWARDS, DOWNWARDS: UPWARDS}  # and under an upside-down one
-# The class of a clip played backwards, where that is another class.
-BACKWARDS = {LEFT: RIGHT, UP: DOWN, UPWARDS: DOWNWARDS, CLOSER: AWAY}
-BACKWARDS |= {back: forth for forth, back in BACKWARDS.items()}
+BACKWARDS = OPPOSITE  # the class of a clip played backwards, where that is another class
 
 
 def clip_script(split: str, index: int, seed: int = 0) -> Script:
