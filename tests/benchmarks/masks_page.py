@@ -64,7 +64,7 @@ def ratios(found: dict) -> dict[str, float]:
 
 def table(header: list[str], rows: list[list[str]]) -> str:
     """In Markdown, numbers to the right."""
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    lines = [header, ["---"] + ["---" if head == "verdict" else "---:" for head in header[1:]], *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
