@@ -23,13 +23,13 @@ PREFIX = ".part-"  # of what a kill may leave behind; never read
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """A path beside `path`, with its ending, to write to; it takes the place of `path` at the end of the block.
+    """A path beside `path` to write to; it takes the place of `path` at the end of the block.
 
     Folders are made. After an exception, OSError for a full disk among them, `path` is as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{PREFIX}{os.getpid()}-{os.urandom(4).hex()}{path.suffix}")
+    part = path.with_name(f"{PREFIX}{os.getpid()}-{os.urandom(4).hex()}")
     try:
         yield part
         os.replace(part, path)
