@@ -99,7 +99,7 @@ def explain(model: nn.Module, clips: Tensor, targets=None, recipe: recipes.MaskR
         the class that mask and map are about (by default the model's own guess, as in the paper).
     recipe: a MaskRecipe, recipes.SOMETHING_MASK by default. perturbation: what the mask is searched with.
     weights, layer: see `gradcam.grad_cam`. per: the map is scaled to [0, 1] per "clip" or per "frame".
-    search: further arguments of `masks.find_masks` (start, stop, chunk, generator, progress).
+    search: further arguments of `masks.find_masks` (start, stop, chunk, generator, progress, precision).
     The model runs in eval mode and comes back as it was. ValueError for clips or targets of a wrong form.
     """
     started = time.perf_counter()

@@ -59,13 +59,13 @@ class Results:
 
 def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.MaskRecipe | None = None, *,
           perturbation: str = "freeze", weights: str = "clip", layer: str | None = None, about: str = "guess",
-          start: str = "central", stop: bool | Stop | None = None, certify: bool = True, maps: bool = True,
-          limit: int | None = None, seed: int = 0, shard_size: int = 32, chunk: int | None = None,
-          workers: int = 2, strict: bool = False, progress: bool = False, name: str | None = None,
-          source: Mapping[str, Any] | None = None) -> Results | None:
+          start: str = "central", stop: bool | Stop | None = None, precision: str = "fp32",
+          certify: bool = True, maps: bool = True, limit: int | None = None, seed: int = 0,
+          shard_size: int = 32, chunk: int | None = None, workers: int = 2, strict: bool = False,
+          progress: bool = False, name: str | None = None, source: Mapping[str, Any] | None = None) -> Results | None:
     """Explain the clips of a VideoDataset into `folder`, going on where an earlier run stopped.
 
-    perturbation, weights, layer, about, start, stop: as in `explain` and `find_masks`. certify: score all
+    perturbation, weights, layer, about, start, stop, precision: as in `explain` and `find_masks`. certify: score all
         windows too, for the regret. maps: keep the Grad-CAM maps.
     limit: only so many clips, as equally over the classes as it goes; `seed` draws them and random starts.
     shard_size: clips explained and written together, which is what a kill can lose. chunk: clips at once in
@@ -88,7 +88,8 @@ def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.Ma
     chosen = _choose(dataset, limit, seed)
     stop = Stop() if stop is True else stop or None
     search = {"perturbation": perturbation, "weights": weights, "layer": layer, "about": about,
-              "start": start, "stop": stop and dataclasses.asdict(stop), "certify": certify, "maps": maps}
+              "start": start, "stop": stop and dataclasses.asdict(stop), "precision": precision,
+              "certify": certify, "maps": maps}
     per_shard = even(len(chosen), shard_size)
     run = {"recipe": recipes.asdict(recipe), "search": search, "model": _about_model(model, name),
            "data": {**(source or {}), **_about_data(dataset, chosen, seed)},

@@ -120,7 +120,7 @@ class Job:
     def _told(self, clips: Tensor, rows: list[dict]) -> list[tuple[dict, Tensor | None]]:
         ids, kind = [row["id"] for row in rows], self.search["perturbation"]
         targets = [-1 if row["target"] is None else row["target"] for row in rows]
-        options = {key: self.search[key] for key in ("weights", "layer", "about", "start")}
+        options = {key: self.search[key] for key in ("weights", "layer", "about", "start", "precision")}
         records = explain(self.model, clips, targets, self.recipe, kind, ids=ids, chunk=self.chunk,
                           stop=self.stop, generator=torch.Generator().manual_seed(self.seed),
                           progress=self.progress, **options)  # fmt: skip

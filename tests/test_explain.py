@@ -194,6 +194,7 @@ def test_command_writes_figure_scores_and_mask(tmp_path, checkpoint, capsys):
     assert run(video, *common, "--target", "Größer <b>") == 0
     told = json.loads((out / "mein Vidéo <1>.json").read_text(encoding="utf-8"))
     assert told["recipe"]["iterations"] == 5 and told["frames"] == 20 and "torch" in told["versions"]
+    assert told["search"] == {"start": "central", "stop": False, "precision": "fp32"}
     one = told["models"]["small"]
     assert one["clip"] == [8, 32, 32] and len(one["mask"]) == 8 and one["steps"] == 5
     assert one["target"] == 2 and len(one["weights_sha256"]) == 64 and one["trained_with"]["name"] == "none"

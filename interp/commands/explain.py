@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--iterations", type=int, metavar="N", help="steps of the search, instead of the recipe's")
     add("--perturbation", choices=perturb.names(), default="freeze", help="what the mask does")
     add("--weights", choices=("clip", "frame"), default="clip", help="Grad-CAM's channel weights")
+    add("--start", choices=("central", "random", "best-window"), default="central", help="of the search")
     add("--stop", action="store_true", help="end a clip's search once it has converged")
+    add("--precision", choices=("fp32", "bf16"), default="fp32", help="of the search's steps")
     add("--chunk", type=int, metavar="N", help="clips at once in the model (what the memory holds)")
     add = parser.add_argument_group("a dataset instead of videos").add_argument
     add("--data", choices=KINDS, help="explain every clip of a dataset into a results folder, --out")
@@ -53,8 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--split", default="validation", help="%(default)s, train, ...")
     add("--split-pattern", metavar="REGEX", help="folder: file names of the validation clips")
     add("--limit", type=int, metavar="N", help="only N clips, as equally over the classes as it goes")
-    add("--start", choices=("central", "random", "best-window"), default="central", help="of the search")
-    add("--seed", type=int, default=0, help="draws the clips of --limit and the random starts")
+    add("--seed", type=int, default=0, help="draws the clips of --limit, and random starts")
     add("--no-regret", action="store_true", help="do not score all windows")
     add("--no-maps", action="store_true", help="do not keep the Grad-CAM maps")
     add("--shard-size", type=int, default=32, metavar="N", help="clips written together (%(default)s)")
@@ -155,6 +156,8 @@ def explain_video(
     video: str, models: dict, targets: list, recipe, args: argparse.Namespace, taken: set
 ) -> list[str]:
     """Explain one file with every model, write its figures and its JSON; returns the lines to print."""
+    import torch
+
     from interp import figures, recipes, whole
     from interp.data import probe, to_clip
     from interp.data.video import read_with_notes
@@ -170,9 +173,11 @@ def explain_video(
         for note in sorted(set(notes) - warned):
             _say(f"warning: {video}: {note}", sys.stderr)
         warned.update(notes)
+        search = {"start": args.start, "stop": args.stop, "precision": args.precision}
+        generator = torch.Generator().manual_seed(args.seed)  # of a random start
         record = explain(model, to_clip(frames)[None], target, recipe, args.perturbation, args.weights,
-                         [stem], name=label, progress=sys.stderr.isatty(), stop=args.stop or None,
-                         chunk=args.chunk)[0]  # fmt: skip
+                         [stem], name=label, progress=sys.stderr.isatty(), chunk=args.chunk,
+                         generator=generator, **search)[0]  # fmt: skip
         shown, _ = read_with_notes(video, num_frames, panel_size(info.height, info.width))
         film = figures.three_panel(record, shown, palette=args.palette)
         figure = figures.write(out / f"{stem}_{label}.{args.format}", film, args.fps)
@@ -181,7 +186,8 @@ def explain_video(
             "description": describe(record), "figure": figure.name, "clip": [num_frames, *size],
             "weights_sha256": known.get("sha256"), "trained_with": known.get("recipe")}  # fmt: skip
     report = {"video": str(video), "frames": info.num_frames, "fps": info.fps,
-              "size": [info.height, info.width], "recipe": recipes.asdict(recipe), "versions": versions(),
+              "size": [info.height, info.width], "recipe": recipes.asdict(recipe), "search": search,
+              "versions": versions(),
               "models": records}  # fmt: skip
     text = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
     written = whole.write(out / f"{stem}.json", text.encode("utf-8", "surrogateescape"))

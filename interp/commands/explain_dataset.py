@@ -38,9 +38,9 @@ def run_dataset(args: argparse.Namespace, recipe) -> int:
     try:
         results = runs.write(
             args.out, model, dataset, recipe, perturbation=args.perturbation, weights=args.weights,
-            start=args.start, stop=args.stop, certify=not args.no_regret, maps=not args.no_maps,
-            limit=args.limit, seed=args.seed, shard_size=args.shard_size, chunk=args.chunk,
-            workers=args.workers, strict=args.strict, progress=shown, name=name, source=source,
+            start=args.start, stop=args.stop, precision=args.precision, certify=not args.no_regret,
+            maps=not args.no_maps, limit=args.limit, seed=args.seed, shard_size=args.shard_size,
+            chunk=args.chunk, workers=args.workers, strict=args.strict, progress=shown, name=name, source=source,
         )  # fmt: skip
     except KeyboardInterrupt:
         if not int(os.environ.get("RANK", 0)):
