@@ -41,7 +41,8 @@ def machine() -> str:
     if cpuinfo.exists():  # Linux; platform.processor says little there
         lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
         name = next((text.partition(":")[2].strip() for text in lines if text.startswith("model name")), name)
-    words = f"{name}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    words = f"{name}, {os.cpu_count()} cores, {threads} thread{'s' * (threads > 1)}"
     return words + (f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else "")
 
 
