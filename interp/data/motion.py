@@ -135,9 +135,9 @@ def generate(
 def prepare(num_train: int = 1000, num_validation: int = 240) -> Path:
     """The dataset as the book uses it (seed 0, 64 pixels), made on the first call in some 30 seconds.
 
-    It lies in the folder that the variable INTERP_DATA names, else in ~/.cache/interp/motion.
+    It lies in the folder that the variable INTERP_DATA names, else in ~/.cache/interp/motion-VERSION.
     """
-    root = Path(os.environ.get("INTERP_DATA") or Path.home() / ".cache" / "interp" / "motion")
+    root = Path(os.environ.get("INTERP_DATA") or Path.home() / ".cache" / "interp" / f"motion-{VERSION}")
     labels = [root / "labels" / name for name in ("train.json", "validation.json", "truth.json")]
     if not all(path.exists() for path in labels):
         generate(root, num_train, num_validation)
