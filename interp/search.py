@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from interp import perturb
 from interp.borrow import even, filled, logits_of, require_finite
+from interp.evaluate import autocast
 from interp.recipes import SOMETHING_MASK, MaskRecipe
 from interp.search_stem import stem_of
 from interp.windows import penalty
@@ -58,7 +59,7 @@ class Search:
                  device: torch.device | None = None, precision: str = "fp32"):
         self.model, self.clips, self.recipe, self.perturbation = model, clips, recipe, perturbation
         self.stop, self.ids = stop, ids or [str(index) for index in range(len(clips))]
-        self.device, self.halved = device or clips.device, precision == "bf16"
+        self.device, self.precision = device or clips.device, precision
         self.format = torch.contiguous_format
         if not clips.is_contiguous() and clips.is_contiguous(memory_format=torch.channels_last_3d):
             self.format = torch.channels_last_3d
@@ -116,15 +117,13 @@ class Search:
 
     def _gather(self, active: list[int], held: list[int], batch: Tensor | None) -> Tensor:
         """The batch for the clips `active`: clips, or the stem's answers; rows above their number only fill it."""
-        wanted = sorted(set(active) - set(held), key=active.index)
-        rows = batch[:0] if batch is not None else None
-        if len(wanted) < len(active):
-            place = {index: row for row, index in enumerate(held)}
-            rows = batch[torch.tensor([place[index] for index in active if index in place], device=batch.device)]
-        if wanted:  # in `active` the clips that stay come first
-            clips = self.clips[torch.tensor(wanted, device=self.clips.device)].to(self.device)
-            new = self.stem.answers(clips) if self.stem else clips.contiguous(memory_format=self.format)
-            rows = new if rows is None or not len(rows) else torch.cat([rows, new])
+        staying = [held.index(index) for index in active if index in held]
+        coming = [index for index in active if index not in held]
+        parts = [batch[staying]] if staying else []  # in `active` the clips that stay come first
+        if coming:
+            clips = self.clips[coming].to(self.device)
+            parts.append(self.stem.answers(clips) if self.stem else clips.contiguous(memory_format=self.format))
+        rows = torch.cat(parts) if len(parts) > 1 else parts[0]
         surplus = filled(self.model, len(active)) - len(active)
         return torch.cat([rows, rows[:1].expand(surplus, *rows.shape[1:])]) if surplus else rows
 
@@ -134,7 +133,7 @@ class Search:
         if len(batch) > wanted:
             mixing = torch.cat([mixing, mixing[:1].detach().expand(len(batch) - wanted, -1, -1)])
         mixed = self.stem.mix(mixing, batch) if self.stem else perturb.mix(mixing, batch)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.halved):
+        with autocast(self.device, self.precision):
             logits = self.stem.logits(mixed) if self.stem else logits_of(self.model, mixed)
         return logits[:wanted].to(mixing.dtype).softmax(1)
 

@@ -67,6 +67,7 @@ def test_a_window_in_the_middle_agrees_with_the_interval_no_better_than_one_anyw
 def test_the_last_frame_that_is_seen():
     for frames in range(32, 61):
         assert last_seen(frames) == even_indices(frames, 16)[-1]
+    assert [last_seen(frames) for frames in (32, 33, 60)] == [30, 31, 57]
 
 
 def test_half_of_a_directed_class_is_its_opposite_played_backwards(monkeypatch):

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .scene import Hand, Thing, random_hand, random_thing
+from .video import even_indices
 
 FPS = 12  # Something-Something V2's frame rate
 TURN = "Turning the camera {} while filming something"
@@ -123,7 +124,7 @@ def _written(label: str, rng: np.random.Generator) -> Script:
 
 def last_seen(num_frames: int, taken: int = 16) -> int:
     """The last frame, counted from 0, that a network sees which takes sixteen of a video evenly."""
-    return -(-(taken - 1) * num_frames // taken)
+    return int(even_indices(num_frames, taken)[-1])
 
 
 def _backwards(script: Script, label: str) -> Script:

@@ -148,23 +148,31 @@ def write_video(
     path, frames: np.ndarray, fps: float = FPS, codec: str = "libvpx-vp9", quality: int = 24
 ) -> None:
     """Writes uint8 (n, H, W, 3) frames as a video, whole or not at all; `quality`: VP9's rate factor, 0..63."""
+    options = {}
+    if codec == "libvpx-vp9":
+        options = {"crf": str(quality), "deadline": "realtime", "cpu-used": "8", "row-mt": "0"}
+    size, bit_rate = frames.shape[1:3], 0 if codec == "libvpx-vp9" else None
+    encode(path, map(np.ascontiguousarray, frames), "rgb24", size, fps, codec, options, bit_rate)
+
+
+def encode(path, pictures, layout: str, size, fps: float, codec: str, options: dict, bit_rate=None) -> None:
+    """Writes pictures, uint8 arrays in FFmpeg's pixel `layout`, as a video of `size` (H, W): whole or not at all,
+    and the same bytes on every machine."""
     import av
 
     path = Path(path)
     with whole.replacing(path) as part:
         kind = path.suffix[1:].replace("mkv", "matroska")
-        options = {"fflags": "+bitexact"}  # no random identifiers
-        with av.open(str(part), "w", format=kind, container_options=options) as container:
+        unmarked = {"fflags": "+bitexact"}  # no random identifiers
+        with av.open(str(part), "w", format=kind, container_options=unmarked) as container:
             stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000))
-            stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
-            stream.codec_context.thread_count = 1  # the same bytes on every machine
-            if codec == "libvpx-vp9":
-                stream.bit_rate = 0
-                stream.options = {"crf": str(quality), "deadline": "realtime", "cpu-used": "8", "row-mt": "0"}
-            for frame in frames:
-                container.mux(
-                    stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"))
-                )
+            (stream.height, stream.width), stream.pix_fmt = size, "yuv420p"
+            stream.codec_context.thread_count = 1
+            if bit_rate is not None:
+                stream.bit_rate = bit_rate
+            stream.options = options
+            for picture in pictures:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format=layout)))
             container.mux(stream.encode())
 
 

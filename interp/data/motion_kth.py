@@ -27,6 +27,7 @@ from interp import whole
 from interp.data import figure, stage
 from interp.data.kth import CLASSES, LIST, SUBJECTS, TRUTH
 from interp.data.kth_script import FPS, SIZE, Script, check, generator, write_script
+from interp.data.motion import encode
 
 VERSION = 1  # of the generated pixels; raised whenever a change alters them
 RECIPE = "recipe.json"
@@ -154,21 +155,12 @@ def _write_job(job) -> tuple[tuple[str, list], dict]:
 
 def _write_avi(path: Path, frames: np.ndarray) -> None:
     """Writes grey frames uint8 (n, H, W) as MPEG-4 in AVI, as KTH's are, whole or not at all."""
-    import av
-
     count, height, width = frames.shape
     # The codec's grey goes from 16 to 235; both colours are 128, "none".
     planes = np.full((count, height * 3 // 2, width), 128, np.uint8)
     planes[:, :height] = 16 + (frames.astype(np.uint32) * 219 + 127) // 255
-    with whole.replacing(path) as part:
-        with av.open(str(part), "w", format="avi", container_options={"fflags": "+bitexact"}) as container:
-            stream = container.add_stream("mpeg4", rate=FPS)
-            stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
-            stream.codec_context.thread_count = 1  # the same bytes on every machine
-            stream.options = {"flags": "+qscale+bitexact", "global_quality": str(118 * QUALITY), "g": "25"}
-            for plane in planes:
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(plane, format="yuv420p")))
-            container.mux(stream.encode())
+    options = {"flags": "+qscale+bitexact", "global_quality": str(118 * QUALITY), "g": "25"}
+    encode(path, planes, "yuv420p", (height, width), FPS, "mpeg4", options)
 
 
 def _chosen(subjects) -> list[int]:

@@ -12,7 +12,6 @@ page's tables are made from it.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
@@ -149,18 +148,12 @@ def waiting(root: Path, count: int, epochs: int) -> dict:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--root", type=Path, default=Path(os.environ.get("INTERP_DATA", ".cache/motion")))
-    parser.add_argument("--clips", type=int, default=48)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser = harness.arguments(__doc__.splitlines()[0], loading_page.RESULTS)
+    harness.add_clips(parser, 48)
     parser.add_argument("--train-clips", type=int, default=320)
     parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "loading.json")
-    parser.add_argument("--note", default="", help="what else the machine was doing, for the page")
     parser.add_argument("--skip-training", action="store_true", help="only the clips a second")
     parser.add_argument("--only-training", action="store_true", help="only the time waiting")
-    parser.add_argument("--page", action="store_true", help="measure nothing, write the page from the results")
     args = parser.parse_args()
     if not args.page:
         torch.set_num_threads(args.threads)

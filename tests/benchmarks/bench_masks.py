@@ -11,7 +11,6 @@ so. Results go to tests/benchmarks/results/masks.json, a model at a time; the pa
 
 from __future__ import annotations
 
-import argparse
 import copy
 import dataclasses
 import os
@@ -162,18 +161,12 @@ def whole(model: nn.Module, clips: torch.Tensor, searches: dict[str, tuple], rou
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = harness.arguments(__doc__.splitlines()[0], masks_page.RESULTS)
+    harness.add_clips(parser, 24)
     parser.add_argument("--model", choices=("i3d", "clstm"), action="append")
-    parser.add_argument("--root", type=Path, default=Path(os.environ.get("INTERP_DATA", ".cache/motion")))
-    parser.add_argument("--clips", type=int, default=24)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=HERE / "results" / "masks.json")
-    parser.add_argument("--note", default="", help="what else the machine was doing, for the page")
     parser.add_argument("--step-cost", action="store_true", help="only the cost of a step")
     parser.add_argument("--whole", action="store_true", help="only the searches with all their steps")
     parser.add_argument("--rate", action="store_true", help="only the machine's rate and the network's operations")
-    parser.add_argument("--page", action="store_true", help="measure nothing, write the page from the results")
     args = parser.parse_args()
     if not args.page:
         torch.set_num_threads(args.threads)

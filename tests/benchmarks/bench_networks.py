@@ -13,7 +13,6 @@ arithmetic has of the rate at which this machine multiplies large matrices in th
 
 from __future__ import annotations
 
-import argparse
 import copy
 import os
 import sys
@@ -137,16 +136,11 @@ def measure(kind: str, recipe, classes: int, batch: int, device: torch.device, r
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = harness.arguments(__doc__.splitlines()[0], networks_page.RESULTS)
     parser.add_argument("--size", choices=SIZES, action="append")
     parser.add_argument("--network", choices=("clstm", "i3d"), action="append")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compile", action="store_true", help="a row with torch.compile")
-    parser.add_argument("--out", type=Path, default=networks_page.RESULTS)
-    parser.add_argument("--note", default="", help="what else the machine was doing, for the page")
-    parser.add_argument("--page", action="store_true", help="measure nothing, write the page from the results")
     args = parser.parse_args()
     if not args.page:
         device = torch.device(args.device)

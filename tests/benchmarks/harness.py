@@ -11,6 +11,7 @@ taken alternately are what counts.
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import os
@@ -19,6 +20,8 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from interp import whole
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float, object]:
@@ -95,17 +98,9 @@ def _status(field: str) -> int:
     return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
-
-
 def write(path: Path, results: dict) -> None:
     """Writes the results whole or not at all."""
-    write_text(path, json.dumps(results, indent=1) + "\n")
+    whole.write(path, json.dumps(results, indent=1) + "\n")
 
 
 def between(text: str, mark: str, content: str) -> str:
@@ -115,3 +110,28 @@ def between(text: str, mark: str, content: str) -> str:
         raise ValueError(f"the page has no {begin.strip()} ... {end}; put both where the table belongs")
     head, rest = text.split(begin, 1)
     return head + begin + content + end + rest.split(end, 1)[1]
+
+
+def fill(page: Path, blocks: Mapping[str, str]) -> None:
+    """Puts each block between its marks on the page."""
+    text = page.read_text(encoding="utf-8")
+    for mark, content in blocks.items():
+        text = between(text, mark, content)
+    whole.write(page, text)
+
+
+def arguments(description: str, results: Path) -> argparse.ArgumentParser:
+    """The options that every benchmark has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=results)
+    parser.add_argument("--note", default="", help="what else the machine was doing, for the page")
+    parser.add_argument("--page", action="store_true", help="measure nothing, write the page from the results")
+    return parser
+
+
+def add_clips(parser: argparse.ArgumentParser, count: int) -> None:
+    """The options of a benchmark that takes clips of the embedded dataset."""
+    parser.add_argument("--root", type=Path, default=Path(os.environ.get("INTERP_DATA", ".cache/motion")))
+    parser.add_argument("--clips", type=int, default=count)

@@ -60,9 +60,4 @@ def blocks(results: dict) -> dict[str, str]:
 
 def write_page(results: dict) -> None:
     """Puts the tables into the page."""
-    text = PAGE.read_text(encoding="utf-8")
-    for mark, content in blocks(results).items():
-        text = harness.between(text, mark, content)
-    part = PAGE.with_name(f".{PAGE.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(PAGE)
+    harness.fill(PAGE, blocks(results))

@@ -157,7 +157,4 @@ def blocks(results: dict) -> dict[str, str]:
 
 def write_page(results: dict) -> None:
     """Puts the tables into the page."""
-    text = PAGE.read_text(encoding="utf-8")
-    for mark, content in blocks(results).items():
-        text = harness.between(text, mark, content)
-    harness.write_text(PAGE, text)
+    harness.fill(PAGE, blocks(results))

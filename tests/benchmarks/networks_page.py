@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import harness
+from interp import whole
 
 HERE = Path(__file__).resolve()
 PAGE = HERE.parents[2] / "book" / "tables" / "networks.md"
@@ -71,4 +71,4 @@ def table_of(results: dict) -> str:
 
 def write_page(results: dict) -> None:
     """Writes the page whole."""
-    harness.write_text(PAGE, table_of(results))
+    whole.write(PAGE, table_of(results))
