@@ -44,6 +44,7 @@ from interp.windows import (
     regret,
     score_masks,
     score_table,
+    score_windows,
     total_variation,
     windows,
 )
@@ -119,10 +120,11 @@ def find_masks(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] 
             starts = start.detach().to(originals).expand(len(clips), -1)
         elif start == "random":
             starts = random_start(clips.shape[2], ids, generator, recipe).to(originals)
+        elif start == "best-window":
+            starts = score_windows(model, clips, targets, originals, recipe, perturbation, device, most, ids,
+                                   only_best=True).starts
         else:
-            rule = _central if start == "central" else _best_window
-            starts = rule(model, clips, targets, originals, recipe,
-                          "freeze" if start == "central" else perturbation, device, most)
+            starts = _central(model, clips, targets, originals, recipe, "freeze", device, most)
         search = Search(model, clips, targets, starts, recipe, perturbation, stop=stop, ids=ids,
                         keep_path=keep_path, device=device, precision=precision).run(most, progress)
         masks = search.found.sigmoid().to(clips.device)
@@ -182,13 +184,6 @@ def _central(model, clips, targets, originals, recipe, perturbation, device, mos
     fails = drops[:, 1:] < recipe.drop_fraction * drops[:, :1]
     fails = torch.cat([fails, fails.new_ones(len(clips), 1)], dim=1)  # one always ends the walk
     place = (fails.int().argmax(dim=1) + 1).clamp(max=len(candidates) - 1)
-    return (2 * candidates[place] - 1) * recipe.start_logit
-
-
-def _best_window(model, clips, targets, originals, recipe, perturbation, device, most) -> Tensor:
-    candidates = windows(clips.shape[2]).to(originals)
-    scores = score_table(model, clips, candidates, targets, recipe, perturbation, device, most)
-    place = (scores + penalty(candidates, recipe)).argmin(dim=1)
     return (2 * candidates[place] - 1) * recipe.start_logit
 
 

@@ -99,9 +99,14 @@ def signed_rank(difference) -> tuple[float, float]:
     difference = difference[difference != 0]
     if not len(difference):
         return 1.0, 0.0
-    ranks = _stats().rankdata(np.abs(difference))
+    placed = ranks(np.abs(difference))
     p = float(_stats().wilcoxon(difference).pvalue)
-    return p, float((ranks * np.sign(difference)).sum() / ranks.sum())
+    return p, float((placed * np.sign(difference)).sum() / placed.sum())
+
+
+def ranks(values) -> np.ndarray:
+    """The ranks (...,N) along the last axis, from 1; equal values share the mean of theirs."""
+    return _stats().rankdata(values, axis=-1)
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -4,7 +4,7 @@ Source: the results tables and moving figures of Mänttäri, Broomé et al., ACC
 those of its two tables for Something-Something; the masks were read off the bars and the maps off the overlays of
 every published figure: 31 clips of Something-Something and 8 of KTH, each under both models. Axes: mask (T), bool, on
 is True; map (t,h,w) in [0,1] on the layer's own grid, where one map of I3D stands for T/t frames. What the figures
-support: published_claims.
+support: claims.
 
     >>> i3d = published.results("something", "i3d")
     >>> len(i3d), np.mean([result.mask.sum() for result in i3d])
@@ -14,12 +14,15 @@ support: published_claims.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from interp import record_truth
+from interp.runs_table import libraries
 
 DATA = Path(__file__).parent / "published_data"
 DATASETS, MODELS = ("something", "kth"), ("i3d", "clstm")
@@ -68,20 +71,18 @@ def typing_errors() -> list[dict[str, str]]:
     return _rows("typing_errors.csv")
 
 
-def from_rows(rows: Iterable[Mapping], model: str, dataset: str = "motion", maps=None) -> list[Result]:
-    """Rows of a results folder (`runs_table.COLUMNS`) as results, so that other networks meet the same tests.
+@cache
+def table() -> Any:
+    """All published figures in the form of the record (`record.COLUMNS`, as far as there is something to put in), so
+    that they and our own networks meet the same measures: a pandas.DataFrame, to be left as it is.
 
-    model: "i3d" or "clstm". maps: the folder's maps by number of row, float (T,H,W), or None. Rows with an
-    error are left out.
+    The seed of each network is 0, its only one. ValueError where pandas is not installed.
     """
-    found = []
-    for number, row in enumerate(rows):
-        if row.get("error"):
-            continue
-        scores = {name: row.get(name) for name in ("OS", "FS", "RS", "CS", "P")}
-        found.append(Result(dataset, row["label_name"], row["id"], model, np.asarray(row["mask"]) > 0.5, **scores,
-                            map=None if maps is None else maps[number]))  # fmt: skip
-    return found
+    pandas, *_ = libraries()
+    rows = [{"flavour": one.dataset, "model": one.model, "seed": 0, "id": one.id, "label_name": one.class_name,
+             **{name: getattr(one, name) for name in ("P", "OS", "FS", "RS", "CS")}, "mask": one.mask.astype(float),
+             "part": one.part, **record_truth.blob_means(one.map), "cells": one.map[0].size} for one in _all()]
+    return pandas.DataFrame(rows)
 
 
 @cache

@@ -37,11 +37,11 @@ from interp.runs_job import Job, class_numbers, room
 from interp.runs_table import Folder, Maps, libraries
 from interp.train_log import versions
 
-__all__ = ["Results", "merge", "read", "standing", "write"]
+__all__ = ["Results", "choose", "merge", "read", "standing", "weights_hash", "write"]
 
 POLL = 0.5  # seconds between looks at what other processes have finished
 PATIENCE = 600  # seconds that a process waits for the first one's run.json
-TOLD = {"data.root", "data.missing", "model.name", "model.file", "model.trained_with"}  # not compared
+TOLD = {"data.root", "data.missing", "model.name", "model.file", "model.trained_with", "model.training"}  # not compared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,7 @@ def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.Ma
             raise ValueError(f"{option} is {value}; expected at least 1")
     if not isinstance(start, str):
         raise ValueError('start: expected "central", "random" or "best-window" for a dataset')
-    chosen = _choose(dataset, limit, seed)
+    chosen = choose(dataset, limit, seed)
     stop = Stop() if stop is True else stop or None
     search = {"perturbation": perturbation, "weights": weights, "layer": layer, "about": about,
               "start": start, "stop": stop and dataclasses.asdict(stop), "precision": precision,
@@ -165,7 +165,7 @@ def _there(place: Folder, run: Mapping[str, Any]) -> int:
     return sum(min(size, clips - shard * size) for shard in done)
 
 
-def _choose(dataset: Any, limit: int | None, seed: int) -> list[int]:
+def choose(dataset: Any, limit: int | None, seed: int) -> list[int]:
     """The clips, in the order of the dataset: all, or `limit` of them with the classes taking turns."""
     if not len(dataset):
         raise ValueError("the dataset has no clips")
@@ -196,17 +196,30 @@ def _about_data(dataset: Any, chosen: list[int], seed: int) -> dict[str, Any]:
             "classes": list(dataset.classes)}
 
 
-def _about_model(model: nn.Module, name: str | None) -> dict[str, Any]:
-    """Name, config and hashes: `weights` of the tensors, `file` of the file they came from."""
+def weights_hash(model: nn.Module) -> str:
+    """What stands for the model's tensors in run.json: their names, types, sizes and values, as one SHA-256."""
     digest = hashlib.sha256()
     for key, tensor in model.state_dict().items():
         digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _about_model(model: nn.Module, name: str | None) -> dict[str, Any]:
+    """Name, config and hashes: `weights` of the tensors, `file` of the file they came from."""
     classes = getattr(model, "classes", None)
     config, record = getattr(model, "config", None) or {}, getattr(model, "record", None) or {}
     return {"name": name or config.get("model") or type(model).__name__, "config": config,
-            "weights": digest.hexdigest(), "file": record.get("sha256"),
-            "trained_with": record.get("recipe"), "classes": classes and list(classes)}
+            "weights": weights_hash(model), "file": record.get("sha256"),
+            "trained_with": record.get("recipe"), "training": _about_training(record),
+            "classes": classes and list(classes)}
+
+
+def _about_training(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What the weights' record says about their training beside the recipe; nothing where it says nothing."""
+    told = {key: record[key] for key in ("seed", "command", "versions", "data") if record.get(key) is not None}
+    top1 = (record.get("metrics") or {}).get("top1")
+    return {**told, "top1": top1} if top1 is not None else told
 
 
 def _open(place: Folder, run: dict[str, Any], rank: int, measure: Callable[[], int]) -> dict[str, Any]:

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from interp import recipes
-from interp.borrow import borrowed, capacity
+from interp.borrow import borrowed, capacity, probabilities
 from interp.data import VideoError, to_clip
 from interp.explain import explain
 from interp.masks import Stop
-from interp.windows import best_windows, penalty, regret
+from interp.windows import best_windows, penalty, regret, score_masks
 
 
 def class_numbers(model: nn.Module, dataset: Any) -> dict[int, int]:
@@ -121,6 +121,12 @@ class Job:
         ids, kind = [row["id"] for row in rows], self.search["perturbation"]
         targets = [-1 if row["target"] is None else row["target"] for row in rows]
         options = {key: self.search[key] for key in ("weights", "layer", "about", "start", "precision")}
+        best = None
+        if self.search["certify"]:
+            best = best_windows(self.model, clips, kind, self._explained(clips, targets, ids), self.recipe,
+                                chunk=self.chunk, ids=ids, only_best=True)
+            if options["start"] == "best-window":
+                options["start"] = best.starts  # the same logits, without scoring the windows again
         records = explain(self.model, clips, targets, self.recipe, kind, ids=ids, chunk=self.chunk,
                           stop=self.stop, generator=torch.Generator().manual_seed(self.seed),
                           progress=self.progress, **options)  # fmt: skip
@@ -129,9 +135,7 @@ class Job:
         if kind in ("freeze", "reverse"):
             scores = torch.tensor([record.FS if kind == "freeze" else record.RS for record in records])
             losses = (penalty(masks, self.recipe) + scores).tolist()
-        if self.search["certify"]:
-            best = best_windows(self.model, clips, kind, [record.explained for record in records],
-                                self.recipe, chunk=self.chunk, ids=ids)
+        if best is not None:
             if losses[0] is None:
                 over = regret(masks, best, model=self.model, clips=clips, chunk=self.chunk)
                 losses = (best.losses + over).tolist()
@@ -139,11 +143,28 @@ class Job:
                 on, cost = mask.nonzero()[:, 0].tolist(), float(best.losses[i])
                 windows[i] = {"window_first": on[0], "window_last": on[-1], "window_loss": cost}
                 far[i] = losses[i] - cost
+        frozen = self._frozen(clips, [record.explained for record in records])
         return [({**{key: getattr(record, key) for key in ("guess", "P", "explained", "OS", "FS", "RS", "CS",
                                                            "steps")},
                   "mask": record.mask.tolist(), "first_loss": _end(record.losses, 0),
-                  "last_loss": _end(record.losses, -1), "loss": losses[i], "regret": far[i], **windows[i]},
+                  "last_loss": _end(record.losses, -1), "loss": losses[i], "regret": far[i], "frozen": frozen[i],
+                  **windows[i]},
                  record.map) for i, record in enumerate(records)]
+
+    def _explained(self, clips: Tensor, targets: list[int], ids: list[str]) -> list[int]:
+        """The class that each clip's explanation is about, as `explain` has it."""
+        with borrowed(self.model) as device:
+            guesses = probabilities(self.model, clips, device, self.chunk, ids).argmax(dim=1).tolist()
+        if self.search["about"] == "guess":
+            return guesses
+        return [guess if target < 0 else target for guess, target in zip(guesses, targets, strict=True)]
+
+    def _frozen(self, clips: Tensor, explained: list[int]) -> list[float]:
+        """The score of the class explained with the whole clip frozen."""
+        everything = torch.ones(len(clips), clips.shape[2])
+        with borrowed(self.model) as device:
+            return score_masks(self.model, clips, everything, torch.tensor(explained), self.recipe, "freeze",
+                               device, self.chunk).tolist()
 
 
 def _end(losses: Tensor, place: int) -> float | None:

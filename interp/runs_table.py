@@ -43,6 +43,7 @@ COLUMNS = {
     "explained": "int32",  # the class that mask, map and scores are about
     "OS": "float64", "FS": "float64", "RS": "float64",  # scores: original, frozen, reversed
     "CS": "float64",  # score of the target where the guess is wrong, else null
+    "frozen": "float64",  # score with the whole clip frozen
     "mask": "mask",  # T floats, 1 = perturbed
     "steps": "int32",  # of the search
     "first_loss": "float64", "last_loss": "float64",  # of the search's first and last step

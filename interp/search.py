@@ -143,7 +143,7 @@ class Search:
         masks = logits.sigmoid()
         mixing = perturb.time_mixing(self.perturbation, masks, self.recipe.reverse_threshold)
         answers = self._probabilities(mixing, batch)
-        losses = penalty(masks, self.recipe) + answers.gather(1, self.targets[rows][:, None])[:, 0]
+        losses = self._penalty(masks, rows) + answers.gather(1, self.targets[rows][:, None])[:, 0]
         (gradient,) = torch.autograd.grad(losses.sum(), logits)  # to the masks alone: the weights are at rest
         losses, logits = losses.detach(), logits.detach()
         before = [self.counts[index] for index in rows.tolist()]
@@ -158,11 +158,19 @@ class Search:
         first = BETAS[0] * self.first[rows] + (1 - BETAS[0]) * gradient
         second = BETAS[1] * self.second[rows] + (1 - BETAS[1]) * gradient.square()
         steps = torch.tensor(before, dtype=torch.float64)[:, None] + 1
-        rate = (self.recipe.learning_rate / (1 - BETAS[0] ** steps)).to(logits)  # Adam's correction
+        rate = (self._rate(rows) / (1 - BETAS[0] ** steps)).to(logits)  # Adam's correction
         root = (1 - BETAS[1] ** steps).sqrt().to(logits)
         self.found[rows] = logits - rate * first / (second.sqrt() / root + EPSILON)
         self.first[rows], self.second[rows] = first, second
         return losses
+
+    def _penalty(self, masks: Tensor, rows: Tensor) -> Tensor:
+        """The loss (n,) without the model, of these rows; `masks_grid` gives each row its own weights."""
+        return penalty(masks, self.recipe)
+
+    def _rate(self, rows: Tensor) -> float | Tensor:
+        """The learning rate, or one (n,1) for each of these rows."""
+        return self.recipe.learning_rate
 
     def _done(self, rows: Tensor, losses: Tensor, active: list[int]) -> set[int]:
         """The clips of the batch that have taken all steps, or have converged."""

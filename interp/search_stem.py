@@ -109,7 +109,7 @@ class Stem:
     def logits(self, first: Tensor) -> Tensor:
         """The model's logits (B,K) where its first convolution answers `first`; the rest of it runs as it is."""
         batch = len(first) if self.convolution is F.conv3d else len(first) // self.shape[1]
-        stand_in = first.new_zeros(()).expand(batch, *self.shape)  # looked at for its shape alone
+        stand_in = first.new_empty((batch, *self.shape), device="meta")  # looked at for its shape alone
         with _Answered(self.convolution, self.weight, first) as answered:
             logits = self.model(stand_in)
         assert answered.asked == 1

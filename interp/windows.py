@@ -49,6 +49,12 @@ class WindowResult:
     targets: Tensor  # (B,)
     perturbation: str
     recipe: MaskRecipe
+    class_scores: Tensor | None = None  # (B, N, K) the softmax of every class, if kept
+
+    @property
+    def starts(self) -> Tensor:
+        """The best windows as logits (B,T), where the search begins that starts from the best window."""
+        return (2 * self.masks - 1) * self.recipe.start_logit
 
 
 def total_variation(masks: Tensor, beta: float = 3) -> Tensor:
@@ -90,20 +96,24 @@ def score_masks(model: nn.Module, clips: Tensor, masks: Tensor, targets: Tensor,
     return torch.cat(scores).to(clips.device)
 
 
-def score_table(model: nn.Module, clips: Tensor, masks: Tensor, targets: Tensor, recipe: MaskRecipe,
+def score_table(model: nn.Module, clips: Tensor, masks: Tensor, targets: Tensor | None, recipe: MaskRecipe,
                 perturbation: str, device: torch.device | None, chunk: int) -> Tensor:
-    """F_c (B,N) of every clip under every one of the masks (N,T); the model is already borrowed."""
+    """F_c (B,N) of every clip under every one of the masks (N,T); the model is already borrowed.
+
+    With None for targets, the softmax of every class, (B,N,K).
+    """
     mixing = perturb.time_mixing(perturbation, masks, recipe.reverse_threshold)
     # Some windows do the same to every clip (freezing frame 0 does nothing): each different matrix is asked
     # once.
     mixing, place = torch.unique(mixing.flatten(1), dim=0, return_inverse=True)
     mixing = mixing.unflatten(1, (masks.shape[1], masks.shape[1])).to(device or clips.device)
+    wanted = [slice(None)] * len(clips) if targets is None else targets.tolist()
     with torch.no_grad():
         stem = stem_of(model, clips) if len(mixing) >= MANY else None
         if stem:
             parts = mixing.split(even(len(mixing), chunk))
             rows = []
-            for answers, target in zip(map(stem.answers, clips.split(1)), targets.tolist(), strict=True):
+            for answers, target in zip(map(stem.answers, clips.split(1)), wanted, strict=True):
                 logits = torch.cat([stem.logits(stem.mix(part, answers)) for part in parts])
                 rows.append(logits.softmax(1)[:, target])
             return torch.stack(rows)[:, place]
@@ -111,20 +121,24 @@ def score_table(model: nn.Module, clips: Tensor, masks: Tensor, targets: Tensor,
         pairs_all = torch.arange(len(clips) * num_masks, device=clips.device)  # every clip with every mask
         for pairs in pairs_all.split(even(len(pairs_all), chunk)):
             owners = pairs // num_masks
-            part, wanted = (tensor[owners].to(mixing.device) for tensor in (clips, targets))
-            mixed = mixing[(pairs % num_masks).to(mixing.device)]
-            scores.append(_score(model, perturb.mix(mixed, part), wanted))
-    return torch.cat(scores).to(clips.device).view(len(clips), num_masks)[:, place.to(clips.device)]
+            mixed = perturb.mix(mixing[(pairs % num_masks).to(mixing.device)], clips[owners].to(mixing.device))
+            chosen = None if targets is None else targets[owners].to(mixing.device)
+            scores.append(_score(model, mixed, chosen))
+    table = torch.cat(scores).to(clips.device).unflatten(0, (len(clips), num_masks))
+    return table[:, place.to(clips.device)]
 
 
 def best_windows(model: nn.Module, clips: Tensor, perturbation: str = "freeze",
                  targets: Tensor | Sequence[int] | int | None = None, recipe: MaskRecipe = SOMETHING_MASK, *,
-                 chunk: int | None = None, ids: Sequence[str] | None = None) -> WindowResult:
+                 chunk: int | None = None, ids: Sequence[str] | None = None,
+                 every_class: bool = False, only_best: bool = False) -> WindowResult:
     """Score every contiguous window of frames (136 for T = 16) and name the one of least loss, for each clip.
 
     Forward passes only, in batches over clips and windows. Windows are hard masks of zeros and ones; the
-    empty window is not among them. model, clips, targets, chunk, ids: as in `find_masks`. ValueError names a
-    clip without a score.
+    empty window is not among them. model, clips, targets, chunk, ids: as in `find_masks`. every_class: keep
+    the scores of all K classes too. only_best: leave out the windows that cannot be the best, since their length
+    and edges alone cost more than the best one's whole loss; their scores are nan, their losses infinite.
+    ValueError names a clip without a score.
     """
     clips = checked_clips(model, clips)
     ids = checked_ids(ids, len(clips))
@@ -132,14 +146,53 @@ def best_windows(model: nn.Module, clips: Tensor, perturbation: str = "freeze",
         chunk = capacity(model, clips, device, chunk)
         before = probabilities(model, clips, device, chunk, ids)
         targets = checked_targets(targets, before)
-        all_windows = windows(clips.shape[2]).to(clips.device, before.dtype)
-        scores = score_table(model, clips, all_windows, targets, recipe, perturbation, device, chunk)
-    require_finite(scores, ids, "under a window")
-    all_losses = scores + penalty(all_windows, recipe)
+        originals = before.gather(1, targets[:, None])[:, 0]
+        return score_windows(model, clips, targets, originals, recipe, perturbation, device, chunk, ids,
+                             every_class=every_class, only_best=only_best)
+
+
+def score_windows(model: nn.Module, clips: Tensor, targets: Tensor, originals: Tensor, recipe: MaskRecipe,
+                  perturbation: str, device: torch.device | None, chunk: int, ids: Sequence[str], *,
+                  every_class: bool = False, only_best: bool = False) -> WindowResult:
+    """What `best_windows` gives, where the model is already borrowed and the clips' own scores are known."""
+    if every_class and only_best:
+        raise ValueError("every_class and only_best: expected one of them at most")
+    all_windows = windows(clips.shape[2]).to(clips.device, originals.dtype)
+    asked = (model, clips, all_windows, None if every_class else targets, recipe, perturbation, device, chunk)
+    scores = _promising(*asked) if only_best else score_table(*asked)
+    class_scores = scores if every_class else None
+    if every_class:
+        scores = scores.gather(2, targets[:, None, None].expand(-1, scores.shape[1], 1))[..., 0]  # (B, N)
+    known = ~scores.isneginf()
+    require_finite(torch.where(known, scores, 0), ids, "under a window")
+    all_losses = torch.where(known, scores + penalty(all_windows, recipe), torch.inf)
     losses, place = all_losses.min(dim=1)
-    originals = before.gather(1, targets[:, None])[:, 0]
+    scores = torch.where(known, scores, torch.nan)
     return WindowResult(all_windows[place], losses, scores, all_losses, all_windows, originals, targets,
-                        perturbation, recipe)
+                        perturbation, recipe, class_scores)
+
+
+def _promising(model: nn.Module, clips: Tensor, masks: Tensor, targets: Tensor, recipe: MaskRecipe,
+               perturbation: str, device: torch.device | None, chunk: int) -> Tensor:
+    """As `score_table`, -inf for the masks that cost more without any score than the best with its own."""
+    costs = penalty(masks, recipe)
+    mixing = perturb.time_mixing(perturbation, masks, recipe.reverse_threshold)
+    different, place = torch.unique(mixing.flatten(1), dim=0, return_inverse=True)
+    # Of the masks that do the same to every clip the cheapest one speaks.
+    first = costs.new_full((len(different),), torch.inf).scatter_reduce(0, place, costs, "amin")
+    order = first.argsort(stable=True)
+    speaker = torch.stack([((place == one) & (costs == first[one])).nonzero()[0, 0] for one in order])
+    rows = []
+    for clip, target in zip(clips.split(1), targets.split(1), strict=True):
+        row, least = costs.new_full((len(different),), -torch.inf), torch.inf
+        for part, spoken in zip(order.split(max(chunk, MANY)), speaker.split(max(chunk, MANY)), strict=True):
+            if first[part[0]] > least:
+                break
+            found = score_table(model, clip, masks[spoken], target, recipe, perturbation, device, chunk)[0]
+            row[part] = found
+            least = min(least, float((found + first[part]).min()))
+        rows.append(row)
+    return torch.stack(rows)[:, place]
 
 
 def regret(found, best: WindowResult, *, model: nn.Module | None = None, clips: Tensor | None = None,
@@ -174,5 +227,6 @@ def regret(found, best: WindowResult, *, model: nn.Module | None = None, clips: 
     return penalty(masks, best.recipe) + scores.to(masks.device) - best.losses
 
 
-def _score(model: nn.Module, clips: Tensor, targets: Tensor) -> Tensor:
-    return logits_of(model, clips).softmax(1).gather(1, targets[:, None])[:, 0]  # (B,)
+def _score(model: nn.Module, clips: Tensor, targets: Tensor | None) -> Tensor:
+    scores = logits_of(model, clips).softmax(1)  # (B, K)
+    return scores if targets is None else scores.gather(1, targets[:, None])[:, 0]  # (B,)

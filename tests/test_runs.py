@@ -16,7 +16,7 @@ import torch
 pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
 
-from interp import recipes, runs  # noqa: E402
+from interp import masks, recipes, runs, runs_job  # noqa: E402
 from interp.__main__ import main  # noqa: E402
 from interp.data import VideoError, open_dataset, to_clip  # noqa: E402
 from interp.data.motion import generate  # noqa: E402
@@ -129,6 +129,26 @@ def test_rows_are_what_explain_gives(dataset, model, whole):
     text = (whole / "run.json").read_text()
     assert found.run["recipe"]["name"] == "short" and "torch" in found.run["versions"] and "date" not in text
     assert len(found.run["model"]["weights"]) == len(found.run["data"]["files"]) == 64
+
+
+def test_the_start_from_the_best_window_scores_the_windows_once(dataset, model, tmp_path, monkeypatch):
+    few, options = dataset.subset([0, 1, 2]), {"start": "best-window", "stop": True}
+    long = recipes.MaskRecipe("long", lambda1=0.01, lambda2=0.02, iterations=50)
+    once = runs.write(tmp_path / "once", model, few, long, **options)
+    assert once.run["search"]["start"] == "best-window"
+    told = once.table
+    monkeypatch.setattr(runs_job, "best_windows", lambda *_, **__: pytest.fail("windows scored"))
+    alone = runs.write(tmp_path / "alone", model, few, long, **options, certify=False).table
+    for key in ("guess", "OS", "FS", "RS", "steps", "first_loss", "last_loss", "loss", "frozen"):
+        assert told[key].tolist() == alone[key].tolist(), key  # to the bit
+    np.testing.assert_array_equal(np.stack(told["mask"]), np.stack(alone["mask"]))
+    monkeypatch.setattr(masks, "score_windows", lambda *_, **__: pytest.fail("windows scored twice"))
+    monkeypatch.setattr(runs_job, "best_windows", best_windows)
+    again = runs.write(tmp_path / "again", model, few, long, **options).table
+    np.testing.assert_array_equal(np.stack(told["mask"]), np.stack(again["mask"]))
+    clips = torch.stack([to_clip(few[i][0]) for i in range(3)])
+    still = model(clips[:, :, :1].expand_as(clips)).softmax(1).gather(1, torch.tensor(told["explained"])[:, None])
+    np.testing.assert_allclose(told["frozen"], still[:, 0].detach(), atol=1e-6)
 
 
 def test_a_damaged_file_is_a_row_and_strict_stops(dataset, model, whole, tmp_path):

@@ -61,6 +61,23 @@ def test_windows_that_do_the_same_are_asked_once():
     assert model.clips_seen == 1 + 120 + 1
 
 
+@pytest.mark.parametrize("perturbation", ["freeze", "reverse"])
+def test_windows_that_cannot_be_the_best_are_left_out(perturbation):
+    model, clips = toy(batch=5, num_frames=12)
+    every, before = masks.best_windows(model, clips, perturbation, 2, RECIPE, chunk=1), model.clips_seen
+    model.clips_seen = 0
+    best = masks.best_windows(model, clips, perturbation, 2, RECIPE, chunk=1, only_best=True)
+    assert torch.equal(best.masks, every.masks) and torch.equal(best.starts, (2 * best.masks - 1) * 5)
+    torch.testing.assert_close(best.losses, every.losses, rtol=0, atol=1e-6)
+    asked = best.scores.isfinite()
+    torch.testing.assert_close(best.scores[asked], every.scores[asked], rtol=0, atol=1e-6)
+    assert asked.any(1).all() and not asked.all() and model.clips_seen < before
+    floor = masks.penalty(best.windows, RECIPE).expand_as(asked)
+    assert (floor[~asked] > every.losses[:, None].expand_as(asked)[~asked]).all()
+    with pytest.raises(ValueError, match="one of them at most"):
+        masks.best_windows(model, clips, perturbation, 2, RECIPE, only_best=True, every_class=True)
+
+
 def test_regret_soft_and_snapped():
     model, clips = toy()
     best = masks.best_windows(model, clips, "freeze", 2, RECIPE)

@@ -1,0 +1,170 @@
+"""The record: one table of several results folders, whole or not at all; what does not fit together is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("pandas")
+pytest.importorskip("scipy")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+from interp import measure_maps, recipes, record, record_truth, runs  # noqa: E402
+from interp.__main__ import main  # noqa: E402
+from interp.data import open_dataset  # noqa: E402
+from interp.data.motion import generate  # noqa: E402
+from interp.data.truth import frame_boxes, interval_mask  # noqa: E402
+from interp.models import CLSTM, I3D, weights  # noqa: E402
+
+torch.set_num_threads(1)
+SHORT = recipes.MaskRecipe("short", lambda1=0.01, lambda2=0.02, iterations=3)
+DAMAGED = 1  # of the clips
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = generate(tmp_path_factory.mktemp("motion"), 0, 4, size=32, workers=1, progress=False)
+    video = sorted((root / "20bn-something-something-v2").iterdir())[DAMAGED]
+    video.write_bytes(video.read_bytes()[:100])
+    return root
+
+
+@pytest.fixture(scope="module")
+def dataset(root):
+    return open_dataset("motion", root, "validation", 8, 32)
+
+
+def explained(folder, root, dataset, kind="i3d", seed=0, recipe=SHORT, **options):
+    torch.manual_seed(seed)
+    model = I3D(12, width=0.125) if kind == "i3d" else CLSTM(
+        12, num_frames=8, size=32, padding="same", filters=(4,), strides=(2,), pools=(2,))
+    told = {} if seed is None else {"seed": seed, "metrics": {"top1": 0.5}}
+    path = folder.parent / f"{folder.name}.safetensors"
+    weights.save(path, model, dataset.classes, told)
+    source = {"kind": "motion", "root": str(root), "split": "validation"}
+    runs.write(folder, weights.read(path), dataset, recipe, source=source, **options)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(root, dataset, tmp_path_factory):
+    place = tmp_path_factory.mktemp("runs")
+    return [explained(place / f"{kind}_{seed}", root, dataset, kind, seed)
+            for kind in ("clstm", "i3d") for seed in (1, 0)]  # fmt: skip
+
+
+def test_one_table_of_all_with_what_made_it(folders, dataset, tmp_path):
+    found = record.write(folders, tmp_path / "record.parquet")
+    table, about = found.table, found.about
+    assert tuple(table.columns) == record.COLUMNS and len(table) == 16
+    assert list(dict.fromkeys(table[["model", "seed"]].itertuples(index=False, name=None))) == [
+        ("i3d", 0), ("i3d", 1), ("clstm", 0), ("clstm", 1)]
+    assert set(table["flavour"]) == {"something"} and record.seeds(table, "something", "i3d") == [0, 1]
+    own = record.of(table, "something", "i3d", 1)
+    results = runs.read(folders[2])
+    for name in ("OS", "FS", "RS", "frozen", "loss", "regret"):
+        assert own[name].tolist() == pytest.approx(results.table[name].tolist(), nan_ok=True), name  # as computed
+    for row, mask in zip(own["mask"], results.table["mask"], strict=True):
+        assert (row is None and mask is None) or row.tolist() == mask.tolist()
+    run = next(one for one in about["runs"] if (one["model"], one["seed"]) == ("i3d", 1))
+    assert run["recipe"]["name"] == "short" and run["weights"]["training"] == {"seed": 1, "top1": 0.5}
+    assert len(run["weights"]["file"]) == 64 and "root" not in run["data"] and "torch" in about["versions"]
+    assert str(tmp_path.parent) not in json.dumps(about)
+
+
+def test_the_truth_and_the_maps_are_held_together(folders, dataset, tmp_path):
+    own = record.of(record.write(folders, tmp_path / "record.parquet").table, "something", "i3d", 1)
+    results = runs.read(folders[2])
+    for number, row in enumerate(own.to_dict("records")):
+        truth = dataset.samples[number].meta["truth"]
+        assert row["known"].tolist() == interval_mask(truth, 8).tolist()
+        if number == DAMAGED:
+            assert isinstance(row["error"], str) and np.isnan(row["blobs"])
+            continue
+        one = results.maps[number]
+        assert row["blobs"] == pytest.approx(measure_maps.blobs(one).count.mean())
+        boxes = [[box for _, box in here] for here in frame_boxes(truth, 8)]
+        where = [t for t in range(8) if boxes[t] and one[t].any()]
+        share = measure_maps.share_in_boxes(one, boxes)[where]
+        assert np.isnan(row["in_boxes"]) if not where else row["in_boxes"] == pytest.approx(share.mean())
+
+
+def test_known_answers_against_a_made_up_truth():
+    box = [0.0, 0.0, 0.5, 0.5]
+    ball = {"name": "a ball", "box": [box, box, None, box]}
+    truth = {"fps": 4, "frames": 4, "interval": [0.25, 0.5], "objects": [ball]}
+    one = np.zeros((4, 8, 8))
+    one[0, :4, :4] = 1  # all of it in the box
+    one[1, :4, 2:6] = 1  # half of it
+    one[2] = 1  # no box here; and an empty map in the last frame
+    told = record_truth.against_truth(one, truth, 4)
+    assert told["known"] == [0, 1, 1, 0] and told["blobs"] == 0.75
+    assert (told["in_boxes"], told["pointing"], told["boxes_share"]) == (0.75, 0.75, 0.25)
+    none = record_truth.against_truth(None, truth, 4)
+    assert none.pop("known") == [0, 1, 1, 0] and set(none.values()) == {None}
+    camera = record_truth.against_truth(one, {**truth, "objects": []}, 4)
+    assert camera["in_boxes"] is None and camera["blobs"] == 0.75
+
+
+def test_what_does_not_fit_together_is_refused(folders, root, dataset, tmp_path):
+    out = tmp_path / "record.parquet"
+    out.write_bytes(b"as it was")
+    other = recipes.MaskRecipe("short", lambda1=0.5, lambda2=0.02, iterations=3)
+
+    def refused(words, *named):
+        with pytest.raises(ValueError, match=words):
+            record.write(named, out)
+        assert out.read_bytes() == b"as it was"
+
+    refused("no results folder")
+    refused("no run.json", tmp_path)
+    refused("both of", folders[0], folders[0])
+    refused("differ in recipe: lambda1", folders[0],
+            explained(tmp_path / "recipe", root, dataset, "i3d", 2, other))
+    refused("differ in data: clips, files", folders[0],
+            explained(tmp_path / "few", root, dataset.subset([0, 2]), "i3d", 2))
+    refused("without --no-maps", explained(tmp_path / "bare", root, dataset, "i3d", 2, maps=False))
+    unknown = explained(tmp_path / "unknown", root, dataset, "i3d", 3)
+    text = (unknown / "run.json").read_text()
+    (unknown / "run.json").write_text(text.replace('"seed": 3', '"seed_": 3'))
+    refused("training seed None", unknown)
+    (unknown / "run.json").write_text(text)
+    (unknown / "results.parquet").unlink()
+    refused("finish the run first", unknown)
+
+
+def test_a_table_that_is_too_large_is_refused(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "MOST_BYTES", 1000)
+    with pytest.raises(ValueError, match="expected at most 1000"):
+        record.write(folders, tmp_path / "record.parquet")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_record_is_told(folders, tmp_path):
+    with pytest.raises(ValueError, match="there is no record"):
+        record.read(tmp_path / "none.parquet")
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(ValueError, match="no whole Parquet file"):
+        record.read(tmp_path / "bad.parquet")
+    with pytest.raises(ValueError, match="is no record"):
+        record.read(folders[0] / "results.parquet")
+
+
+def test_the_command(folders, root, tmp_path, capsys):
+    out = tmp_path / "record.parquet"
+    assert main(["record", *map(str, folders), "--out", str(out), "--root", f"motion={root}"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("4 clips") == 4 and "1 could not be explained" in told
+    assert f"16 rows, {out.stat().st_size} bytes" in told
+    assert main(["record", str(folders[0]), "--out", str(out), "--root", "kinetics=x"]) == 2
+    assert "expected motion=DIR or kth=DIR" in capsys.readouterr().err
+
+
+def test_the_shipped_record_where_there_is_one():
+    if not record.PATH.exists():
+        pytest.skip("no record ships yet")
+    assert record.PATH.stat().st_size <= record.MOST_BYTES
+    table = record.read().table
+    for (flavour, *_), rows in table.groupby(["flavour", "model", "seed"]):
+        assert rows["label_name"].value_counts().min() >= 20, flavour
