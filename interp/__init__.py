@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "models": None,
     "perturb": None,
+    "widgets": None,
     "find_masks": "masks",
     "grad_cam": "gradcam",
     "explain": "explain",

@@ -1,4 +1,4 @@
-"""``python -m interp data | train | explain``: makes data, trains networks, explains videos.
+"""``python -m interp data | train | explain | record | check``: makes data, trains, explains, gathers, checks.
 
 Source: this project's own. No tensor axes. Exit codes: 0 done; 1 stopped on the way (disk full, loss not
 finite); 2 a mistake in what was asked for or given, told in one line on stderr; 130 interrupted.

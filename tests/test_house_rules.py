@@ -21,9 +21,10 @@ FLOORS = [
     {"distributed", "train", "augment", "batches", "checkpoint", "evaluate", "optimise"},
     {"borrow", "windows", "search", "masks", "gradcam"},
     {"explain", "runs"},
-    {"measure", "published"},
-    {"figures", "films", "plots", "tables"},
+    {"measure", "published", "record", "claims"},
+    {"figures", "films", "plots", "tables", "comparison", "sliders"},
     {"widgets"},
+    {"checks"},
     {"commands"},
     {"__main__", "__init__"},
 ]

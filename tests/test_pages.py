@@ -3,26 +3,27 @@
 Skipped where Playwright, Chromium or the book is not there; a failure where INTERP_NEED_BROWSER is set.
 """
 
+import ast
 import functools
+import html
 import http.server
-import os
-import shutil
+import importlib.util
+import json
+import re
 import threading
 from pathlib import Path
 
 import pytest
+import yaml
+from offline import absent, chromium
 
 pytestmark = pytest.mark.browser
-HTML = Path(__file__).parents[1] / "_build" / "html"
-# Without these Chromium calls home at every start.
-FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+ROOT = Path(__file__).parents[1]
+HTML = ROOT / "_build" / "html"
 NARROW = {"width": 360, "height": 740}
 BOOK = sorted(path.relative_to(HTML).as_posix() for path in HTML.glob("book/*.html"))
-PAGES = [*BOOK, "search.html"]
-
-
-def absent(reason: str):
-    (pytest.fail if os.environ.get("INTERP_NEED_BROWSER") else pytest.skip)(reason)
+NOTEBOOKS = [name for name in BOOK if (ROOT / name).with_suffix(".ipynb").exists()]
+PAGES = [*BOOK, "search.html", "genindex.html"]
 
 
 @pytest.fixture(scope="module")
@@ -44,18 +45,8 @@ def address():
 
 @pytest.fixture(scope="module")
 def browser():
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        absent("playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        absent("no Chromium on the PATH")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS.split())
-        yield chromium
-        chromium.close()
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture
@@ -99,6 +90,20 @@ BLANK = "all => all.filter(i => !i.naturalWidth).map(i => i.src.slice(0, 120))"
 WIDE = """() => document.scrollingElement.scrollWidth <= 360 && window.innerWidth <= 360 ? [] :
     [document.scrollingElement.scrollWidth, ...[...document.querySelectorAll('article *')]
     .filter(e => e.getBoundingClientRect().right > 361).slice(0, 8).map(e => e.outerHTML.slice(0, 160))]"""
+# What is drawn in a chapter stands in a figure with a number and a caption that says something.
+UNNUMBERED = """() => [...document.querySelectorAll(
+        '.bd-article .cell_output :is(img, canvas, video, svg[role=img], table.interp-results, .interp-explorer)')]
+    .filter(e => { const words = [...document.querySelectorAll('.bd-article figure')].filter(f => f.contains(e))
+        .map(f => [...f.children].find(c => c.matches('figcaption') && c.querySelector('.caption-number'))
+            ?.innerText ?? '');
+        return !e.closest('mjx-container') && !words.some(w => /^Fig\\. [\\d.]+\\s+\\S+(\\s+\\S+){4}/.test(w)); })
+    .map(e => e.outerHTML.slice(0, 100) + ' after ' + (e.closest('section[id]')?.id ?? '?'))"""
+OPAQUE = """() => [...document.querySelectorAll('.bd-article .cell_output img')].filter(i => {
+    const c = document.createElement('canvas'); c.width = i.naturalWidth; c.height = i.naturalHeight;
+    const pen = c.getContext('2d'); pen.drawImage(i, 0, 0);
+    const all = pen.getImageData(0, 0, c.width, c.height).data;
+    for (let k = 3; k < all.length; k += 4) if (all[k] < 255) return true;
+    return false; }).map(i => i.alt.slice(0, 100))"""
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -109,6 +114,8 @@ def test_page_is_whole_without_another_host(visit, name):
     assert said == []
     assert page.eval_on_selector_all("img", BLANK) == []
     assert page.eval_on_selector_all("img", SILENT) == [], "pictures that do not say what they show"
+    assert page.evaluate(UNNUMBERED) == [], "drawn without a numbered caption: see CONTRIBUTING.md, The chapters"
+    assert page.evaluate(OPAQUE) == [], "figures through which a dark page would shine"
     if page.locator(".math").count():
         page.wait_for_selector("mjx-container", timeout=10_000)
         assert page.locator("mjx-container [data-mjx-error]").count() == 0
@@ -121,6 +128,134 @@ def test_a_phone_in_the_dark_never_scrolls_sideways(visit, name):
     assert page.evaluate(WIDE) == []
 
 
+@functools.cache
+def axe() -> str:
+    """The script of axe-core, as a package of the extra `test` carries it."""
+    found = importlib.util.find_spec("axe_playwright_python")
+    if found is None:
+        absent("axe-playwright-python is not installed: pip install interp[test]")
+    return (Path(found.origin).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+SERIOUS = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations
+    .filter(v => ['serious', 'critical'].includes(v.impact))
+    .flatMap(v => v.nodes.map(n => `${v.id}: ${n.target}: ${n.any[0]?.message ?? v.help}`))"""
+SCREENS = {
+    "light, wide": {"color_scheme": "light", "viewport": {"width": 1280, "height": 900}},
+    "dark, narrow": {"color_scheme": "dark", "viewport": NARROW},
+}
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing_serious(visit, name, screen):
+    page, *_ = visit(name, **SCREENS[screen])
+    page.evaluate(axe())
+    assert page.evaluate(SERIOUS) == []
+
+
+def test_axe_would_find_something(browser):
+    page = browser.new_page()
+    pale = '<p style="color:#bbb;background:#fff">pale</p>'
+    page.set_content(f'<html lang="en"><title>x</title><main>{pale}</main></html>')
+    page.evaluate(axe())
+    assert [line.partition(":")[0] for line in page.evaluate(SERIOUS)] == ["color-contrast"]
+    page.close()
+
+
+@pytest.mark.parametrize("name", BOOK)
+def test_prints_light_and_without_the_frame(visit, name):
+    page, *_ = visit(name, color_scheme="dark", viewport={"width": 760, "height": 1000})
+    page.emulate_media(media="print", color_scheme="dark")
+    page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("""() => [...document.querySelectorAll(
+        '.bd-sidebar-primary, .bd-sidebar-secondary, .bd-header-article, .prev-next-footer, #jb-print-docs-body')]
+        .filter(e => e.getClientRects().length).map(e => e.className)""") == []
+    colours = """() => ['color', 'backgroundColor'].map(k => getComputedStyle(document.querySelector(
+        k === 'color' ? '.bd-article p, .bd-article li' : 'body'))[k].match(/[\\d.]+/g).slice(0, 3).map(Number))"""
+    ink, paper = page.evaluate(colours)
+    assert max(ink) < 100 and min(paper) > 240
+    # Nothing is hidden in a box that scrolls: paper does not.
+    assert page.evaluate("""() => [...document.querySelectorAll('.bd-article .cell_output')].filter(
+        e => getComputedStyle(e).overflowX !== 'visible').length""") == 0
+    page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+    assert page.get_attribute("html", "data-theme") == "dark"
+
+
+MOVING = """() => [...document.querySelectorAll('.bd-article img')].filter(i => /^data:image.(gif|webp)/.test(i.src)
+    && i.currentSrc === i.src && i.closest('picture')).map(i => i.alt.slice(0, 80))"""
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_nothing_moves_for_who_prefers_less_motion(visit, name):
+    page, *_ = visit(name, reduced_motion="reduce")
+    assert page.evaluate(MOVING) == []
+    assert page.evaluate("() => document.getAnimations().filter(a => a.playState === 'running').length") == 0
+    assert page.locator(".bd-article img[src^='data:image/gif']:not(picture img)").count() == 0
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_chapter_can_be_opened_in_colab_and_taken_home(visit, name):
+    page, *_ = visit(name)
+    notebook = name.replace(".html", ".ipynb")
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["sphinx"]["config"]
+    owner = repository["html_theme_options"]["repository_url"].removeprefix("https://github.com/")
+    colab = f"https://colab.research.google.com/github/{owner}/blob/main/{notebook}"
+    assert page.locator(f'a[href="{colab}"]').count() == 1
+    assert page.locator(f'a[href$="_sources/{notebook}"]').count() == 1
+    taken = json.loads((HTML / "_sources" / notebook).read_text(encoding="utf-8"))
+    assert taken["nbformat"] == 4
+    assert any(cell.get("outputs") for cell in taken["cells"])
+
+
+def meta(name: str) -> dict[str, str]:
+    text = (HTML / name).read_text(encoding="utf-8")
+    found = re.findall(r'<meta (?:name|property)="([^"]+)" content="([^"]*)"', text)
+    return {key: html.unescape(value) for key, value in found}
+
+
+def test_every_page_says_what_a_shared_link_shows():
+    if not BOOK:
+        absent("no built book")
+    tags = {name: meta(name) for name in BOOK}
+    base = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["html"]["baseurl"]
+    for name, said in tags.items():
+        assert said["og:url"] == base + name
+        assert said["og:title"] and "<" not in said["og:title"]
+        assert said["description"] == said["og:description"] and 40 <= len(said["description"]) <= 205, name
+        assert said["twitter:card"] == "summary_large_image"
+        assert len(said["og:image:alt"]) > 20
+        picture = HTML / said["og:image"].removeprefix(base)
+        size = [int.from_bytes(picture.read_bytes()[k : k + 4], "big") for k in (16, 20)]  # of a PNG's header
+        assert size == [int(said["og:image:width"]), int(said["og:image:height"])] == [1200, 630]
+        assert picture.stat().st_size < 300_000  # some readers take no more
+    assert len({said["description"] for said in tags.values()}) == len(tags)
+
+
+def test_the_interface_tells_every_public_name(visit):
+    there = {one for path in HTML.glob("book/interface_*.html")
+             for one in re.findall(r'<dt class="sig[^>]* id="([^"]*)"', path.read_text(encoding="utf-8"))}  # fmt: skip
+    wanted = set()
+    for path in (ROOT / "interp").rglob("*.py"):
+        parts = [part for part in path.relative_to(ROOT).with_suffix("").parts if part != "__init__"]
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                wanted.add(".".join([*parts, node.name]))
+    assert wanted - there == set()
+    page, *_ = visit("book/interface_masks.html")
+
+    shown = page.locator('dt[id="interp.masks.find_masks"] + dd').inner_text()
+    assert "Find the temporal mask of each clip" in shown and "Raises ValueError" in shown
+
+
+def test_names_in_the_chapters_lead_to_the_interface(visit):
+    page, *_ = visit("book/explain.html")
+    link = page.locator("a.interp-name", has_text="interp.explain").first
+    assert link.get_attribute("href") == "interface_explain.html#interp.explain.explain"
+    link.click()
+    page.wait_for_url("**/interface_explain.html#*")
+
+
 def test_the_first_page_leads_into_the_book(browser, address):
     page = browser.new_page()
     page.goto(address, wait_until="commit")
@@ -129,9 +264,32 @@ def test_the_first_page_leads_into_the_book(browser, address):
     page.close()
 
 
+def test_on_the_first_page_a_reader_paints_and_the_scores_fall(visit):
+    page, *_ = visit("book/intro.html", viewport={"width": 1280, "height": 860})
+    page.wait_for_selector(".ix[data-ready]")
+    squares, scores = page.locator(".ix-square"), page.locator(".ix-number b")
+    assert squares.first.bounding_box()["y"] < 800, "the timeline is not on the first screen"
+    before = [float(score) for score in scores.all_inner_texts()]
+    for place, move in ((2, page.mouse.down), (14, page.mouse.up)):
+        box = squares.nth(place).bounding_box()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=3)
+        move()
+    after = [float(score) for score in scores.all_inner_texts()]
+    assert len(before) >= 2 and max(after) < min(before) / 2
+
+
 def test_the_book_stays_small():
     if not HTML.exists():
         absent("no built book")
     sizes = {path.relative_to(HTML): path.stat().st_size for path in HTML.rglob("*") if path.is_file()}
     assert sum(sizes.values()) < 60 * 2**20
     assert {name: size for name, size in sizes.items() if name.suffix == ".html" and size > 6 * 2**20} == {}
+
+
+def test_the_page_of_run_times_has_every_chapter_and_the_versions():
+    if not BOOK:
+        absent("no built book")
+    text = (HTML / "book" / "run_times.html").read_text(encoding="utf-8")
+    for name in NOTEBOOKS:
+        assert f'href="{Path(name).name}"' in text.partition("<article")[2], name
+    assert all(f"<p>{what}</p>" in text for what in ("Python", "torch", "numpy", "cores"))

@@ -26,6 +26,7 @@ import time
 from importlib import metadata, util
 from pathlib import Path
 
+import interface  # beside this file
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -169,6 +170,21 @@ def write_run_times(records: dict[str, dict]) -> None:
     page.write_text(page.read_text(encoding="utf-8") + "\n".join(text) + "\n", encoding="utf-8")
 
 
+def write_interface() -> None:
+    """The reference of every public function and class: completes the copy's page, and adds one for each floor."""
+    texts, toc = interface.pages(), COPY / "_toc.yml"
+    first = COPY / "book" / "interface.md"
+    texts["interface"] = first.read_text(encoding="utf-8") + "\n" + texts["interface"]
+    for name, text in texts.items():
+        (first.parent / f"{name}.md").write_text(text, encoding="utf-8")
+    under = "".join(f"          - file: book/{name}\n" for name in list(texts)[1:])
+    here = "      - file: book/interface\n"
+    known = toc.read_text(encoding="utf-8")
+    if here not in known:
+        sys.exit("_toc.yml names no page book/interface, or not as one of a part's chapters")
+    toc.write_text(known.replace(here, f"{here}        sections:\n{under}"), encoding="utf-8")
+
+
 def add_mathjax() -> None:
     """One self-contained file beside the stylesheet, so that formulas need no other host."""
     package = Path(util.find_spec("sphinx-mathjax-offline").origin).parent
@@ -200,6 +216,7 @@ def book() -> None:
     if failed:
         sys.exit(f"chapters that failed: {', '.join(failed)}")
     write_run_times(records)
+    write_interface()
     add_mathjax()
     for stale in (HTML, HTML.with_name(".doctrees")):  # a kept page would keep its warnings to itself
         shutil.rmtree(stale, ignore_errors=True)
@@ -207,7 +224,9 @@ def book() -> None:
     render = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
     command = [sys.executable, "-c", render, "build", str(COPY), "--path-output", str(ROOT)]
     command += ["-W", "-n", "--keep-going", "-q"]  # warnings are errors, and all are shown
-    if subprocess.run(command, cwd=ROOT, env=environment(scale)).returncode != 0:
+    ours = environment(scale)
+    ours["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), ours.get("PYTHONPATH")]))  # dressing
+    if subprocess.run(command, cwd=ROOT, env=ours).returncode != 0:
         sys.exit("jupyter-book gave warnings or failed: see above")
     if wrong := check_pages(notebooks):
         sys.exit("\n".join(wrong))

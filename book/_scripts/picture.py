@@ -1,4 +1,5 @@
-"""Draws the README's picture, book/images/side_by_side.gif: one clip under both networks.
+"""Draws the README's picture, book/images/side_by_side.gif, one clip under both networks, and the still of it that
+stands beside a shared link, book/_static/preview.png.
 
     INTERP_DATA=.cache/motion python book/_scripts/picture.py [CLIP]
 
@@ -9,6 +10,7 @@ The frames are drawn like those of the chapter "Side by side", a row for each ne
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
@@ -20,7 +22,8 @@ from interp import data, figures, films, whole
 from interp.data import motion
 from interp.explain_examples import first_right
 
-TARGET = Path(__file__).resolve().parents[1] / "images" / "side_by_side.gif"
+BOOK = Path(__file__).resolve().parents[1]
+TARGET, PREVIEW = BOOK / "images" / "side_by_side.gif", BOOK / "_static" / "preview.png"
 NETWORKS = {"I3D": "i3d", "C-LSTM": "clstm"}
 CLASS = "Moving something up"
 MOST = 600_000  # bytes, so that the README opens fast
@@ -38,6 +41,22 @@ def titled(frames: np.ndarray, title: str) -> np.ndarray:
         draw.text((6, 4), title, fill=(255, 255, 255), font=font)
         drawn.append(np.asarray(picture))
     return np.stack(drawn)
+
+
+def preview(rows: dict[str, np.ndarray], moment: int) -> bytes:
+    """A PNG of 1200 x 630, the size that Open Graph's readers expect: the title over one frame of each network."""
+    picture = Image.new("RGB", (1200, 630), "#14213a")
+    draw = ImageDraw.Draw(picture)
+    draw.text((32, 48), "When and where", font=ImageFont.load_default(size=84), fill="white")
+    draw.text((32, 150), "video networks look", font=ImageFont.load_default(size=84), fill="white")
+    for place, (title, frames) in enumerate(rows.items()):
+        still, left = Image.fromarray(frames[moment]), 24 + place * 588
+        still = still.resize((564, round(still.height * 564 / still.width)), Image.Resampling.LANCZOS)
+        draw.text((left, 306), title, font=ImageFont.load_default(size=40), fill="#ffc857")
+        picture.paste(still, (left, 366))
+    content = io.BytesIO()
+    picture.quantize(192, dither=Image.Dither.FLOYDSTEINBERG).save(content, "PNG", optimize=True)
+    return content.getvalue()
 
 
 def main(wanted: str | None = None) -> None:
@@ -60,8 +79,12 @@ def main(wanted: str | None = None) -> None:
         if len(content) <= MOST:
             break
     whole.write(TARGET, content)
+    stills = {title: figures.three_panel(record, min_width=192) for title, record in records.items()}
+    moment = int(np.argmax(np.mean([r.mask for r in records.values()], axis=0)))
+    whole.write(PREVIEW, preview(stills, moment))
     for title, r in records.items():
         print(f"{title}: {r.P}, OS {r.OS:.2f}, FS {r.FS:.2f}, RS {r.RS:.2f}, steps {r.steps}")
+    print(f"{PREVIEW}: {PREVIEW.stat().st_size / 1000:.0f} kB")
     print(f"{TARGET}: clip {wanted}, {width} pixels a panel, {len(content) / 1000:.0f} kB")
 
 

@@ -4,7 +4,7 @@ code.
 Source: this project's own. No tensor axes. ``__main__`` imports a command only when it is the one asked for.
 
 >>> NAMES
-('data', 'train', 'explain')
+('data', 'train', 'explain', 'record', 'check')
 """
 
-NAMES = ("data", "train", "explain")
+NAMES = ("data", "train", "explain", "record", "check")
