@@ -28,18 +28,38 @@ def first_right(models: Sequence[nn.Module], dataset: VideoDataset, tries: int |
     tries: how many clips of a class are looked at before the first is taken; None: all. Classes without a
     clip are left out, so the indices are in the order of the others. Clips are read only as they are needed.
     """
+    places = _places(dataset, tries)
+    chosen = _first(models, dataset, places, wanted=True)
+    return [chosen.get(label, found[0]) for label, found in places.items()]
+
+
+def first_wrong(models: Sequence[nn.Module], dataset: VideoDataset, tries: int | None = None) -> list[int]:
+    """For each class the index of its first clip that some model guesses wrong; classes without one are left out.
+
+    tries: how many clips of a class are looked at; None: all.
+    """
+    found = _first(models, dataset, _places(dataset, tries), wanted=False)
+    return [found[label] for label in sorted(found)]
+
+
+def _places(dataset: VideoDataset, tries: int | None) -> dict[int, list[int]]:
+    """The indices of each class's first clips."""
     places: dict[int, list[int]] = {}
     for index, label in enumerate(dataset.labels.tolist()):
         if label >= 0:
             places.setdefault(label, []).append(index)
-    places = {label: places[label][:tries] for label in sorted(places)}
+    return {label: places[label][:tries] for label in sorted(places)}
+
+
+def _first(models, dataset, places: dict[int, list[int]], wanted: bool) -> dict[int, int]:
+    """Each class's first clip that all models guess right (wanted), or not all (not wanted)."""
     chosen: dict[int, int] = {}
     for turn in range(max(map(len, places.values()), default=0)):
         open_ = [label for label, found in places.items() if label not in chosen and turn < len(found)]
         asked = [places[label][turn] for label in open_]
         right = _right(models, dataset, asked, open_) if asked else []
-        chosen |= {label: index for label, index, good in zip(open_, asked, right, strict=True) if good}
-    return [chosen.get(label, found[0]) for label, found in places.items()]
+        chosen |= {label: index for label, index, good in zip(open_, asked, right, strict=True) if good == wanted}
+    return chosen
 
 
 def short_name(label: str) -> str:

@@ -8,7 +8,7 @@ After Mänttäri, Broomé et al., ACCV 2020, figure 2 and the tables of its webs
     figures.write("left.gif", figures.three_panel(record), fps=6)
 
 Two palettes: "safe" (default), which also reads without colour, and "paper", red, green and jet as published.
-Plots made with matplotlib live in plots.py, HTML in tables.py; both are reachable from here.
+Plots made with matplotlib live in plots.py, HTML in tables.py and comparison.py; they are reachable from here.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import torch
 from PIL import Image
 
 from interp import perturb
+from interp.comparison import TableRow, results_table
 from interp.films import checked, encode, write, write_gif
 from interp.plots import COLOURS, curves, filmstrip, mask_bars, mask_path, style
-from interp.tables import TableRow, figure_html, results_table
+from interp.tables import figure_html
 
 __all__ = [
     "COLOURS", "PALETTES", "Palette", "TableRow", "clip_frames", "curves", "encode", "figure_html",

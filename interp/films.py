@@ -25,13 +25,14 @@ KEEP = (
 BYTES_PER_PIXEL = 0.25  # a GIF of 16 frames of 576x192 in 440 kB
 
 
-def encode(frames: np.ndarray, fps: float = 6, kind: str = "gif", *, colours: int | None = None) -> bytes:
+def encode(frames: np.ndarray, fps: float = 6, kind: str = "gif", *, colours: int | None = None,
+           quality: int = 80) -> bytes:  # fmt: skip
     """Return frames (T, H, W, 3) as the bytes of a moving "gif" or "webp" (looping for ever) or "mp4".
 
     A gif has one palette for all its frames, so that nothing flickers; `colours` (16-256) is its size, by
     default the largest of 128, 64 and 48 that keeps the file under `BYTES_PER_PIXEL`. A webp is a third of
-    that, in full colour. An mp4 is H.264 (needs PyAV); an odd last row or column is doubled there. ValueError
-    for another kind.
+    that, in full colour, of `quality` 0-100. An mp4 is H.264 (needs PyAV); an odd last row or column is doubled
+    there. ValueError for another kind.
     """
     frames = checked(frames)
     if not fps > 0:
@@ -40,7 +41,7 @@ def encode(frames: np.ndarray, fps: float = 6, kind: str = "gif", *, colours: in
     if kind == "mp4":
         return _mp4(frames, fps)
     if kind == "webp":
-        return _saved([Image.fromarray(frame) for frame in frames], "WEBP", duration, quality=80, method=4)
+        return _saved([Image.fromarray(frame) for frame in frames], "WEBP", duration, quality=quality, method=4)
     if kind != "gif":
         raise ValueError(f"cannot write {kind!r}; expected gif, webp or mp4")
     if colours is not None and not 16 <= colours <= 256:

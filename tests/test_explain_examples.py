@@ -6,7 +6,7 @@ import torch
 
 from interp.data import VideoDataset
 from interp.data.actions import CLASSES
-from interp.explain_examples import first_right, short_name
+from interp.explain_examples import first_right, first_wrong, short_name
 
 
 class Dataset(VideoDataset):
@@ -53,6 +53,13 @@ def test_first_clip_that_every_model_guesses_right():
 def test_else_the_first(tries):
     dataset = Dataset([1, 2, 0, 1, 0], [0, 0, 0, 1, -1])
     assert first_right([Reader()], dataset, tries) == [2 if tries is None else 0, 3]
+
+
+def test_first_clip_that_some_model_guesses_wrong():
+    dataset = Dataset([0, 10, 1, 1, 2], [0, 0, 0, 1, 2])
+    assert first_wrong([Reader()], dataset) == [2]  # classes 1 and 2 have none
+    assert first_wrong([Reader(), Reader(shift=1)], dataset) == [1]
+    assert first_wrong([Reader()], dataset, tries=2) == []
 
 
 def test_no_clip_with_a_label():

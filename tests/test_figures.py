@@ -2,12 +2,12 @@
 
 import dataclasses
 import json
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from reading import Reader
 
 from interp import figures, films, recipes
 from interp.explain import Explanation
@@ -159,58 +159,6 @@ def test_wrong_films_are_refused(tmp_path):
     with pytest.raises(ValueError, match="fps=0"):
         films.encode(frames, fps=0)
     assert not list(tmp_path.iterdir())
-
-
-class Reader(HTMLParser):
-    """Collects tags with their attributes, and text."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.text, self.open = [], [], []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in ("img", "source"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-    def all(self, name):
-        return [attrs for tag, attrs in self.tags if tag == name]
-
-
-def test_results_table_is_the_papers_escaped_and_described():
-    one, other = record(), record(model="clstm", CS=None, target=0)
-    row = figures.TableRow('Moving "<something>" & more', (one, other.to_dict()), (None, "figs/a ü<.gif"))
-    html = figures.results_table([row, row])
-    page = Reader(html)
-    assert page.open == []
-    heads = ["Class and guesses", "Scores, I3D", "Figure, I3D", "Figure, C-LSTM", "Scores, C-LSTM"]
-    assert [text for text in page.text if text in heads] == heads
-    assert [a["scope"] for a in page.all("th")] == ["col"] * 5 + ["row"] * 2
-    assert "<b>" not in html and 'Moving "<something>" & more' in page.text
-    assert "I3D: Moving <b>left</b>" in page.text
-    images = page.all("img")
-    assert len(images) == 4 and all(image["loading"] == "lazy" for image in images)
-    assert images[0]["src"].startswith("data:image/webp;base64,")
-    assert images[1]["src"] == "figs/a%20%C3%BC%3C.gif"
-    assert "frames 4-6 of 8 frozen it gives 0.05" in images[0]["alt"]
-    assert "C-LSTM guesses" in images[1]["alt"]
-    assert [text for text in page.text if text in ("0.900", "0.050", "0.400", "0.080")].count("0.080") == 2
-    assert "prefers-reduced-motion" in page.all("source")[0]["media"]
-    assert page.all("div")[0]["tabindex"] == "0"
-
-
-def test_results_table_refuses_rows_that_do_not_fit():
-    with pytest.raises(ValueError, match="1 records and 1 figures for 2 models"):
-        figures.results_table([figures.TableRow("a", (record(),))])
-    with pytest.raises(ValueError, match="cannot be drawn"):
-        figures.results_table([figures.TableRow("a", (record().to_dict(),))], models=("I3D",))
 
 
 def test_figure_html_says_what_it_shows():
