@@ -28,9 +28,14 @@ def speeds(results: dict) -> str:
             row = [f"{kind}: {words}"]
             for workers, rate in rates[way].items():
                 times = rate / rates["every frame"][workers]
-                row.append(f"{rate:.3g}" + (f" ({times:.1f}×)" if way != "every frame" else ""))
+                row.append(_three(rate) + (f" ({_three(times)}×)" if way != "every frame" else ""))
             rows.append(row)
     return table(["clips/s", "no worker", "1 worker", "2 workers"], rows)
+
+
+def _three(value: float) -> str:
+    """Three digits, without powers of ten: 0.234, 12.3, 59,600."""
+    return f"{float(f'{value:.3g}'):,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def waiting(results: dict) -> str:
