@@ -1,44 +1,10 @@
 // The explorer: a clip, its Grad-CAM map, the clip perturbed, a timeline to paint a mask on, and the scores under it.
-// Second half of one module, after explorer_clip.js. Two hosts: anywidget calls `render`; on a static page, where the
-// module stands as a plain script without its last line, `scan` mounts what comes into view. Nothing is fetched.
+// The last part of one module (interp/widgets_data.py joins them). Two hosts: anywidget calls `render`; on a static
+// page, where the module stands as a plain script without its last line, `scan` mounts what comes into view.
 
-const DONE = { freeze: "frozen", reverse: "reversed" };
-const SPEEDS = [["0.5", "½ ×"], ["1", "1 ×"], ["2", "2 ×"]];
-const ICONS = { play: "M4 2.5v11l9-5.5z", pause: "M4 2.5h3v11H4zM9 2.5h3v11H9z", back: "M11 3v10L4.5 8zM3 3h1.6v10H3z",
-  on: "M5 3v10l6.5-5zM11.4 3H13v10h-1.6z" };
 const HOLD = 2; // steps that the last frame stays before the clip begins again
 const SETTLED = 400; // ms without a change before a screen reader is told
 const SEND_AFTER = 150; // ms without a change before a kernel is asked
-
-const shown = score => score.toFixed(2);
-
-function framesInWords(mask) {
-  const parts = runs(mask).map(([first, last]) => (first === last ? `${first + 1}` : `${first + 1} to ${last + 1}`));
-  const number = mask.filter(Boolean).length;
-  if (parts.length > 2) return `${number} frames in ${parts.length} runs`;
-  return `${number === 1 ? "Frame" : "Frames"} ${parts.join(" and ")}`;
-}
-
-function make(tag, properties = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value === true || value === false) node.toggleAttribute(name, value);
-    else node.setAttribute(name, value);
-  }
-  node.append(...children);
-  return node;
-}
-
-function icon(name) {
-  const drawing = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  drawing.setAttribute("viewBox", "0 0 16 16");
-  drawing.setAttribute("aria-hidden", "true");
-  path.setAttribute("d", ICONS[name]);
-  drawing.append(path);
-  return drawing;
-}
 
 let mounted = 0; // gives radio buttons and descriptions names of their own
 
@@ -50,9 +16,8 @@ function mount(element, data, { ask = null } = {}) {
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const state = { mask: Array(count).fill(false), kind: "freeze", model: 0, frame: 0, speed: 1,
     playing: !still.matches };
-  const nameOf = index => data.classes[index] ?? `class ${index}`;
   const untouched = known.freeze(order(state.mask, "freeze").join());
-  let art = null, brush = null, last = 0, held = 0, seen = true, running = 0, telling = 0, sending = 0;
+  let art = null, last = 0, held = 0, seen = true, running = 0, telling = 0, sending = 0;
 
   // What stands on the page.
   const panel = () => {
@@ -104,7 +69,7 @@ function mount(element, data, { ask = null } = {}) {
       const number = make("b"), fill = make("i"), before = untouched[place].scores[c], tick = make("u");
       tick.style.left = `${100 * before}%`;
       const kinds = [index === data.target && "true class", index === model.guess && "first guess"].filter(Boolean);
-      const node = make("div", { class: "ix-row" }, make("span", { class: "ix-class" }, nameOf(index), " ",
+      const node = make("div", { class: "ix-row" }, make("span", { class: "ix-class" }, nameOf(data, index), " ",
         make("small", {}, kinds.join(" and "))), make("span", { class: "ix-bar", "aria-hidden": "true" }, fill, tick),
       make("span", { class: "ix-number" }, number, make("small", {}, ` was ${shown(before)}`)));
       node.classList.toggle("ix-other", index !== data.target && data.target !== null);
@@ -169,27 +134,6 @@ function mount(element, data, { ask = null } = {}) {
     return known[state.kind](key) ?? answers.get(`${state.kind}:${key}`) ?? null;
   }
 
-  function sentence(found) {
-    if (!state.mask.some(Boolean)) return "Paint over the squares until the score falls.";
-    const begin = `${framesInWords(state.mask)} ${DONE[state.kind]}`;
-    if (!found) return ask ? `${begin}: asking the networks …` : `${begin}: no score here for several runs.`;
-    const gone = data.models.filter((model, place) => found[place].top !== model.guess).map(model => model.name);
-    if (!gone.length) return `${begin}: the answer stays. Paint more, or elsewhere.`;
-    const all = gone.length > 1 && gone.length === data.models.length;
-    const who = all ? (gone.length === 2 ? "both" : "all") : gone.join(" and ");
-    return `${begin}: ${who} ${gone.length > 1 ? "change their" : "changes its"} answer. Can fewer do it?`;
-  }
-
-  function remark(found) {
-    if (!found && !ask) {
-      return "This page holds the scores of single runs of frames. A mask of several runs needs a kernel: download " +
-        "the page as a notebook (the button at its top) and run it; there the networks score any mask.";
-    }
-    return data.models.filter(model => model.found.mask === digits(state.mask)).map(({ name, found: { scores } }) =>
-      `This is the mask found for ${name}, with its soft values set to on or off. As it was found, soft, it leaves ` +
-      `${shown(scores.freeze)} frozen and ${shown(scores.reverse)} reversed.`).join(" ");
-  }
-
   function changed({ by = "hand", settled = true } = {}) {
     squares.forEach((square, t) => square.setAttribute("aria-selected", state.mask[t]));
     const model = data.models[state.model], found = scores();
@@ -199,14 +143,14 @@ function mount(element, data, { ask = null } = {}) {
     heat.canvas.setAttribute("aria-label", `Grad-CAM of ${model.name}: brighter where its decision rests`);
     perturbed.canvas.setAttribute("aria-label", `The clip with the painted frames ${DONE[state.kind]}`);
     legend.textContent = `Orange with a dot: ${DONE[state.kind]}. Blue: as it is. Framed: shown now.`;
-    hint.textContent = sentence(found);
-    note.textContent = remark(found);
+    hint.textContent = sentence(data, state, found, Boolean(ask));
+    note.textContent = remark(data, state, found, Boolean(ask));
     boards.forEach(({ rows, now, board }, place) => {
       const answer = found?.[place];
       board.classList.toggle("ix-unknown", !answer);
       const other = Boolean(answer) && answer.top !== data.models[place].guess;
       now.textContent = !answer ? (ask ? "…" : "No score here.") :
-        `${other ? "New guess" : "Guess"}: ${nameOf(answer.top)}, ${shown(answer.topScore)}`;
+        `${other ? "New guess" : "Guess"}: ${nameOf(data, answer.top)}, ${shown(answer.topScore)}`;
       now.classList.toggle("ix-changed", other);
       rows.forEach(({ number, fill }, c) => {
         number.textContent = answer ? shown(answer.scores[c]) : "–";
@@ -217,97 +161,16 @@ function mount(element, data, { ask = null } = {}) {
     root.dataset.kind = state.kind;
     show(state.frame);
     clearTimeout(telling);
-    if (settled) telling = setTimeout(() => { said.textContent = spoken(); }, SETTLED);
+    if (settled) telling = setTimeout(() => {
+      said.textContent = spoken(data, state, scores(), Boolean(ask), untouched);
+    }, SETTLED);
     if (ask && by !== "kernel") {
       clearTimeout(sending);
       sending = setTimeout(() => ask([...state.mask], state.kind), SEND_AFTER);
     }
   }
 
-  function spoken() {
-    const found = scores(), parts = [sentence(found), remark(found)];
-    data.models.forEach((model, place) => found && model.columns.forEach((index, c) => parts.push(
-      `${model.name}, ${nameOf(index)}: ${shown(found[place].scores[c])}, was ${shown(untouched[place].scores[c])}.`)));
-    data.models.forEach((model, place) => found && found[place].top !== model.guess && parts.push(
-      `${model.name} now guesses ${nameOf(found[place].top)}, ${shown(found[place].topScore)}.`));
-    return parts.join(" ");
-  }
-
-  function paint(from, to, on) {
-    for (let t = Math.min(from, to); t <= Math.max(from, to); t += 1) state.mask[t] = on;
-  }
-
-  // Painting by mouse, pen or finger.
-  const under = event => {
-    const boxes = squares.map(square => square.getBoundingClientRect());
-    const away = boxes.map(box => Math.hypot(Math.max(box.left - event.clientX, 0, event.clientX - box.right),
-      Math.max(box.top - event.clientY, 0, event.clientY - box.bottom)));
-    return away.indexOf(Math.min(...away));
-  };
-  const rove = t => squares.forEach((square, other) => { square.tabIndex = other === t ? 0 : -1; });
-  timeline.addEventListener("pointerdown", event => {
-    if (event.button !== 0) return;
-    const t = under(event);
-    root.classList.add("ix-by-pointer"); // no ring and no list of keys, which browsers show for focus set by a script
-    event.preventDefault();
-    try { timeline.setPointerCapture(event.pointerId); } catch { /* a pointer made by a script has none to capture */ }
-    brush = { on: !state.mask[t], at: t, pointer: event.pointerId };
-    paint(t, t, brush.on);
-    rove(t);
-    squares[t].focus({ preventScroll: true });
-    if (!state.playing) show(t);
-    changed({ settled: false });
-  });
-  timeline.addEventListener("pointermove", event => {
-    if (event.pointerId !== brush?.pointer) return;
-    const t = under(event);
-    if (t === brush.at) return;
-    paint(brush.at, t, brush.on);
-    brush.at = t;
-    rove(t);
-    squares[t].focus({ preventScroll: true });
-    if (!state.playing) show(t);
-    changed({ settled: false });
-  });
-  const lift = event => {
-    if (event.pointerId !== brush?.pointer) return;
-    brush = null;
-    changed();
-  };
-  timeline.addEventListener("pointerup", lift);
-  timeline.addEventListener("pointercancel", lift);
-  timeline.addEventListener("click", event => { // detail 0: a screen reader's click, which no pointer went before
-    const t = squares.indexOf(event.target.closest(".ix-square"));
-    if (event.detail !== 0 || t < 0) return;
-    state.mask[t] = !state.mask[t];
-    changed();
-  });
-
-  // Painting by keyboard.
-  timeline.addEventListener("keydown", event => {
-    const t = squares.findIndex(square => square.tabIndex === 0);
-    root.classList.remove("ix-by-pointer");
-    const columns = getComputedStyle(timeline).gridTemplateColumns.split(" ").length;
-    const moves = { ArrowRight: t + 1, ArrowLeft: t - 1, Home: 0, End: count - 1,
-      ArrowDown: columns < count ? t + columns : t, ArrowUp: columns < count ? t - columns : t };
-    const all = event.key.toLowerCase() === "a" && (event.ctrlKey || event.metaKey);
-    if (event.altKey || ((event.ctrlKey || event.metaKey) && !all)) return;
-    if (event.key in moves) {
-      const to = moves[event.key] < 0 || moves[event.key] >= count ? t : moves[event.key];
-      event.preventDefault();
-      rove(to);
-      squares[to].focus();
-      setPlaying(false);
-      show(to);
-      if (!event.shiftKey) return;
-      paint(t, to, true);
-    } else if (all) paint(0, count - 1, true);
-    else if (event.key === " " || event.key === "Enter") state.mask[t] = !state.mask[t];
-    else if (event.key === "Delete" || event.key === "Backspace") state.mask[t] = false;
-    else return;
-    event.preventDefault();
-    changed();
-  });
+  painting(timeline, squares, root, state, { show, changed, setPlaying });
 
   // Nothing plays out of sight, or for readers who have just asked for less motion.
   const watcher = "IntersectionObserver" in window ? new IntersectionObserver(entries => {

@@ -1,5 +1,5 @@
 // What the explorer shows: the order of frames under a mask, the scores that came along, the pictures.
-// First half of one module; explorer.js is the second (interp/widgets.py joins them). Data: interp/widgets_data.py.
+// Part of one module; interp/widgets_data.py joins them, and tells the form of the data.
 // Frames count from 0 here, from 1 on screen.
 
 const KINDS = ["freeze", "reverse"];

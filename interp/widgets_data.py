@@ -47,8 +47,8 @@ MAP_ERROR = 0.02
 
 
 def source() -> str:
-    """The explorer's one JavaScript module, from its two files."""
-    return "".join(_file(name) for name in ("explorer_clip.js", "explorer.js"))
+    """The explorer's one JavaScript module, from its four files."""
+    return "".join(_file(f"explorer{part}.js") for part in ("_clip", "_parts", "_paint", ""))
 
 
 def style() -> str:
