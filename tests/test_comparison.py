@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from offline import chromium, opened
+from offline import opened
 from PIL import Image
 from reading import Reader
 from test_figures import record
@@ -96,12 +96,6 @@ def test_the_still_is_a_frame_of_the_mask():
         still = Image.open(io.BytesIO(base64.b64decode(source["srcset"].partition(",")[2])))
         assert abs(np.asarray(still.convert("RGB"))[4, 4].astype(int) - 20 * wanted).max() < 8
         assert "print" in source["media"] and "prefers-reduced-motion" in source["media"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from offline import chromium, opened
+from offline import opened
 from toy_explorer import CLASSES, SHORT, Net, clip_of, truth
 
 from interp import figures, perturb, widgets, widgets_data
@@ -21,12 +21,6 @@ pytestmark = pytest.mark.browser
 MODELS = {"I3D": Net(), "C-LSTM": Net(shift=25)}
 CLIP = clip_of()
 STILL, PHONE = {"reduced_motion": "reduce"}, {"viewport": {"width": 360, "height": 740}, "has_touch": True}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

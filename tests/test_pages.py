@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from offline import absent, chromium
+from offline import absent
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[1]
@@ -41,12 +41,6 @@ def address():
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from toy import damaged
 
 pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
@@ -53,9 +54,7 @@ class Small(torch.nn.Module):
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = generate(tmp_path_factory.mktemp("motion"), 0, 12, size=32, workers=1, progress=False)
-    video = sorted((root / "20bn-something-something-v2").iterdir())[DAMAGED]
-    video.write_bytes(video.read_bytes()[:100])
-    return root
+    return damaged(root, DAMAGED)
 
 
 @pytest.fixture(scope="module")

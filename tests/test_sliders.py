@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from offline import chromium, opened
+from offline import opened
 from PIL import Image
 from reading import Reader
 
@@ -83,12 +83,6 @@ def test_a_long_path_keeps_its_ends(path):
     assert np.array_equal(levels[:, [0, -1]], (path[[0, -1]].T * 255).round())
     with pytest.raises(ValueError, match=r"expected \(S,T\)"):
         sliders_path.search_view(path[0], [1.0], "", highest=1)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 PIXEL = """async image => { await image.decode(); const c = document.createElement('canvas');

@@ -92,6 +92,13 @@ def kill_once(out: Path, epoch: int) -> None:
     train._Run._update = deadly
 
 
+def damaged(root: Path, place: int) -> Path:
+    """The generated dataset below `root` with the file of its clip number `place` cut short."""
+    video = sorted((root / "20bn-something-something-v2").iterdir())[place]
+    video.write_bytes(video.read_bytes()[:100])
+    return root
+
+
 def main() -> None:
     """Trains with the arguments of the command line."""
     parser = argparse.ArgumentParser()
