@@ -26,9 +26,9 @@ from interp.borrow import borrowed, capacity
 from interp.checks_parts import Parts
 from interp.data import to_clip
 from interp.data.truth import interval_mask
-from interp.windows import penalty, score_masks, score_table
+from interp.windows import penalty, score_masks, score_table, windows
 
-EDGES = 16  # parts of a clip between which the starts' windows have their edges: 136 windows, all of a clip of 16
+PARTS = 16  # of a clip, between which the starts' windows have their edges: 136 windows, all of a clip of 16
 FAR = 0.02  # difference between a score and the run's own from which on the clip or the network is another
 
 
@@ -104,7 +104,7 @@ class Subject:
 
     def _start(self, model, wanted: Tensor, recipe, perturbation: str) -> Tensor:
         """Logits (B,T) of the best of the windows; their scores are asked for once a perturbation."""
-        candidates = start_windows(self.clips.shape[2]).to(self.clips)
+        candidates = windows(self.clips.shape[2], PARTS).to(self.clips)
         own = model is None and torch.equal(wanted, self.explained)
         scores = self._tables.get(perturbation) if own else None
         if scores is None:
@@ -116,18 +116,6 @@ class Subject:
                 self._tables[perturbation] = scores
         best = (scores + penalty(candidates, recipe)).argmin(dim=1)
         return (2 * candidates[best] - 1) * recipe.start_logit
-
-
-def start_windows(num_frames: int) -> Tensor:
-    """Every window (N,T) whose edges lie on EDGES equal parts of the clip; all windows of a shorter clip."""
-    parts = min(EDGES, num_frames)
-    edges = [round(i * num_frames / parts) for i in range(parts + 1)]
-    rows = torch.zeros(0, num_frames)
-    for i, first in enumerate(edges[:-1]):
-        for end in edges[i + 1:]:
-            rows = torch.cat([rows, torch.zeros(1, num_frames)])
-            rows[-1, first:end] = 1
-    return rows
 
 
 def open_run(folder: str | Path, model: nn.Module, dataset: Any, *, clips: int = 24, seed: int = 0,

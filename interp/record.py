@@ -44,25 +44,31 @@ class Record:
     about: dict[str, Any]
 
 
-def write(folders: Iterable[str | Path], out: str | Path,
-          roots: Mapping[str, str | Path] | None = None) -> Record:
+def write(folders: Iterable[str | Path], out: str | Path, roots: Mapping[str, str | Path] | None = None,
+          onto: Record | None = None) -> Record:
     """Writes one table of finished results folders to `out`, whole or not at all, and reads it.
 
     Each folder is one network of one training seed on one flavour of the embedded data; all of a flavour must be of
     the same clips, recipe and search. roots: {"motion": folder, "kth": folder} of the data, where run.json's is no
-    longer right. ValueError says which folder does not fit, and why; so too where the table is above MOST_BYTES.
+    longer right. onto: a record whose runs come along; its clips must have the same names, classes and truth (their
+    files may have been encoded anew). ValueError says what does not fit, and why; so too where the table is above
+    MOST_BYTES.
     """
     _, arrow, parquet = libraries()
     found = [_about(folder) for folder in folders]
     if not found:
         raise ValueError("got no results folder; name those that `interp explain --data` wrote")
-    found.sort(key=lambda run: (list(FLAVOURS.values()).index(run["flavour"]), -MODELS[::-1].index(run["model"]),
-                                run["seed"]))  # fmt: skip
+    found = sorted([*(onto.about["runs"] if onto else ()), *found], key=_place)
     _check_alike(found)
-    rows = [row for run in found for row in _rows(run, (roots or {}).get(run["data"]["kind"]))]
+    rows = [row for run in found for row in (
+        _rows(run, (roots or {}).get(run["data"]["kind"])) if "folder" in run else _kept(onto, run))]
+    _check_same_clips(rows)
     about = {"runs": [{key: value for key, value in run.items() if key != "folder"} for run in found],
              "versions": versions(), "columns": record_truth.COLUMNS,
              "maps": {"threshold": measure_maps.THRESHOLD, "grid": measure_maps.GRID}}  # fmt: skip
+    if onto and onto.about["maps"] != about["maps"]:
+        raise ValueError(f"the record measured its maps with {onto.about['maps']}, here it is {about['maps']}; "
+                         "record all runs anew")  # fmt: skip
     types = {"mask": arrow.list_(arrow.float32()), "frames": arrow.list_(arrow.int8())}
     schema = arrow.schema([(name, types.get(kind) or getattr(arrow, kind)())
                            for name in COLUMNS for kind in [KINDS.get(name, "float64")]],
@@ -143,15 +149,45 @@ def _check_alike(found: Sequence[Mapping[str, Any]]) -> None:
     for run in found:
         key = run["flavour"], run["model"], run["seed"]
         if key in seen:
-            raise ValueError(f"{run['folder']} and {seen[key]} are both of {key}; give each once")
-        seen[key] = run["folder"]
+            raise ValueError(f"{_name(run)} and {seen[key]} are both of {key}; give each once")
+        seen[key] = _name(run)
         first = firsts.setdefault(run["flavour"], run)
-        for part, names in (("recipe", None), ("search", None), ("data", ("files", "clips", "num_frames", "size"))):
+        # The files' sizes are this machine's: another version of the encoder writes the same clips in other bytes.
+        data = ("clips", "num_frames", "size", *(("files",) if "folder" in run and "folder" in first else ()))
+        for part, names in (("recipe", None), ("search", None), ("data", data)):
             mine, theirs = ({name: one[part][name] for name in names or one[part]} for one in (run, first))
             if mine != theirs:
                 differing = sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
-                raise ValueError(f"{run['folder']} and {first['folder']} differ in {part}: {', '.join(differing)}; "
+                raise ValueError(f"{_name(run)} and {_name(first)} differ in {part}: {', '.join(differing)}; "
                                  "record runs of the same clips, recipe and search")  # fmt: skip
+
+
+def _check_same_clips(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Every network and seed of a flavour has the clips, classes and intervals that the first one has."""
+    told: dict[str, dict[tuple, dict[str, tuple]]] = {}
+    for row in rows:
+        run = told.setdefault(row["flavour"], {}).setdefault((row["model"], row["seed"]), {})
+        run[row["id"]] = (row["label_name"], tuple(row["known"]))
+    for flavour, of_runs in told.items():
+        (first, theirs), *others = of_runs.items()
+        for run, mine in others:
+            if differing := sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name)):
+                raise ValueError(f"{flavour}: {run} and {first} differ in the class or the truth of {len(differing)} "
+                                 f"clips, {differing[0]} among them; record runs of the same clips")  # fmt: skip
+
+
+def _place(run: Mapping[str, Any]) -> tuple[int, int, int]:
+    """By flavour, network, seed."""
+    return list(FLAVOURS.values()).index(run["flavour"]), MODELS.index(run["model"]), run["seed"]
+
+
+def _name(run: Mapping[str, Any]) -> str:
+    return str(run.get("folder") or f"the record's {run['model']} of seed {run['seed']}")
+
+
+def _kept(onto: Record, run: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = of(onto.table, run["flavour"], run["model"], run["seed"])
+    return rows.astype(object).where(rows.notna(), None).to_dict("records")
 
 
 def _rows(run: Mapping[str, Any], root: str | Path | None) -> list[dict[str, Any]]:

@@ -60,13 +60,14 @@ class Results:
 def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.MaskRecipe | None = None, *,
           perturbation: str = "freeze", weights: str = "clip", layer: str | None = None, about: str = "guess",
           start: str = "central", stop: bool | Stop | None = None, precision: str = "fp32",
-          certify: bool = True, maps: bool = True, limit: int | None = None, seed: int = 0,
+          certify: bool = True, parts: int | None = None, maps: bool = True, limit: int | None = None, seed: int = 0,
           shard_size: int = 32, chunk: int | None = None, workers: int = 2, strict: bool = False,
           progress: bool = False, name: str | None = None, source: Mapping[str, Any] | None = None) -> Results | None:
     """Explain the clips of a VideoDataset into `folder`, going on where an earlier run stopped.
 
     perturbation, weights, layer, about, start, stop, precision: as in `explain` and `find_masks`. certify: score all
-        windows too, for the regret. maps: keep the Grad-CAM maps.
+        windows too, for the regret; in a long clip only those between `parts` parts (`windows.windows`). maps: keep the
+        Grad-CAM maps.
     limit: only so many clips, as equally over the classes as it goes; `seed` draws them and random starts.
     shard_size: clips explained and written together, which is what a kill can lose. chunk: clips at once in
         the model; None measures once and stays with it.
@@ -80,16 +81,18 @@ def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.Ma
     rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     recipe, place = recipe or recipes.SOMETHING_MASK, Folder(folder)
     for option, value in (("limit", limit), ("shard_size", shard_size), ("chunk", chunk),
-                          ("workers", workers)):
+                          ("workers", workers), ("parts", parts)):
         if value is not None and value < 1:
             raise ValueError(f"{option} is {value}; expected at least 1")
+    if parts and not certify:
+        raise ValueError(f"parts is {parts} and certify False; parts says which windows certify the masks")
     if not isinstance(start, str):
         raise ValueError('start: expected "central", "random" or "best-window" for a dataset')
     chosen = choose(dataset, limit, seed)
     stop = Stop() if stop is True else stop or None
     search = {"perturbation": perturbation, "weights": weights, "layer": layer, "about": about,
               "start": start, "stop": stop and dataclasses.asdict(stop), "precision": precision,
-              "certify": certify, "maps": maps}
+              "certify": certify, "maps": maps, **({"parts": parts} if parts else {})}
     per_shard = even(len(chosen), shard_size)
     run = {"recipe": recipes.asdict(recipe), "search": search, "model": _about_model(model, name),
            "data": {**(source or {}), **_about_data(dataset, chosen, seed)},

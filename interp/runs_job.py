@@ -124,7 +124,7 @@ class Job:
         best = None
         if self.search["certify"]:
             best = best_windows(self.model, clips, kind, self._explained(clips, targets, ids), self.recipe,
-                                chunk=self.chunk, ids=ids, only_best=True)
+                                chunk=self.chunk, ids=ids, only_best=True, parts=self.search.get("parts"))
             if options["start"] == "best-window":
                 options["start"] = best.starts  # the same logits, without scoring the windows again
         records = explain(self.model, clips, targets, self.recipe, kind, ids=ids, chunk=self.chunk,

@@ -77,11 +77,19 @@ def penalty(masks: Tensor, recipe: MaskRecipe = SOMETHING_MASK) -> Tensor:
     return recipe.lambda1 * masks.abs().sum(dim=1) + recipe.lambda2 * total_variation(masks, recipe.beta)
 
 
-def windows(num_frames: int) -> Tensor:
-    """All contiguous windows as masks (N,T) of zeros and ones, N = T(T+1)/2, by first frame, then by last."""
-    first, last = torch.triu_indices(num_frames, num_frames)
+def windows(num_frames: int, parts: int | None = None) -> Tensor:
+    """All contiguous windows as masks (N,T) of zeros and ones, N = T(T+1)/2, by first frame, then by last.
+
+    parts: only those that begin and end where the clip is cut in so many parts, as equal as frames allow; then N =
+    parts(parts+1)/2. Of a clip of fewer frames all windows. ValueError for fewer than 1.
+    """
+    if parts is not None and parts < 1:
+        raise ValueError(f"parts: expected at least 1, got {parts}")
+    parts = min(parts or num_frames, num_frames)
+    cuts = torch.tensor([round(i * num_frames / parts) for i in range(parts + 1)])
+    first, last = torch.triu_indices(parts, parts)
     time = torch.arange(num_frames)
-    return ((time >= first[:, None]) & (time <= last[:, None])).float()
+    return ((time >= cuts[first][:, None]) & (time < cuts[last + 1][:, None])).float()
 
 
 def score_masks(model: nn.Module, clips: Tensor, masks: Tensor, targets: Tensor, recipe: MaskRecipe,
@@ -131,13 +139,14 @@ def score_table(model: nn.Module, clips: Tensor, masks: Tensor, targets: Tensor 
 def best_windows(model: nn.Module, clips: Tensor, perturbation: str = "freeze",
                  targets: Tensor | Sequence[int] | int | None = None, recipe: MaskRecipe = SOMETHING_MASK, *,
                  chunk: int | None = None, ids: Sequence[str] | None = None,
-                 every_class: bool = False, only_best: bool = False) -> WindowResult:
+                 every_class: bool = False, only_best: bool = False, parts: int | None = None) -> WindowResult:
     """Score every contiguous window of frames (136 for T = 16) and name the one of least loss, for each clip.
 
     Forward passes only, in batches over clips and windows. Windows are hard masks of zeros and ones; the
     empty window is not among them. model, clips, targets, chunk, ids: as in `find_masks`. every_class: keep
     the scores of all K classes too. only_best: leave out the windows that cannot be the best, since their length
     and edges alone cost more than the best one's whole loss; their scores are nan, their losses infinite.
+    parts: only the windows of `windows(T, parts)`, for long clips; the best is then the best of these.
     ValueError names a clip without a score.
     """
     clips = checked_clips(model, clips)
@@ -148,16 +157,16 @@ def best_windows(model: nn.Module, clips: Tensor, perturbation: str = "freeze",
         targets = checked_targets(targets, before)
         originals = before.gather(1, targets[:, None])[:, 0]
         return score_windows(model, clips, targets, originals, recipe, perturbation, device, chunk, ids,
-                             every_class=every_class, only_best=only_best)
+                             every_class=every_class, only_best=only_best, parts=parts)
 
 
 def score_windows(model: nn.Module, clips: Tensor, targets: Tensor, originals: Tensor, recipe: MaskRecipe,
                   perturbation: str, device: torch.device | None, chunk: int, ids: Sequence[str], *,
-                  every_class: bool = False, only_best: bool = False) -> WindowResult:
+                  every_class: bool = False, only_best: bool = False, parts: int | None = None) -> WindowResult:
     """What `best_windows` gives, where the model is already borrowed and the clips' own scores are known."""
     if every_class and only_best:
         raise ValueError("every_class and only_best: expected one of them at most")
-    all_windows = windows(clips.shape[2]).to(clips.device, originals.dtype)
+    all_windows = windows(clips.shape[2], parts).to(clips.device, originals.dtype)
     asked = (model, clips, all_windows, None if every_class else targets, recipe, perturbation, device, chunk)
     scores = _promising(*asked) if only_best else score_table(*asked)
     class_scores = scores if every_class else None

@@ -15,7 +15,7 @@ from interp import checks, checks_labels, checks_layers, checks_plots, checks_ri
 from interp.__main__ import main  # noqa: E402
 from interp.checks_numbers import among_strangers, chance_overlap, mean, overlap, rank_correlation, said  # noqa: E402
 from interp.checks_parts import Parts, generator, plain  # noqa: E402
-from interp.checks_subject import Subject, open_run, start_windows  # noqa: E402
+from interp.checks_subject import Subject, open_run  # noqa: E402
 from interp.commands import check  # noqa: E402
 from interp.data import open_dataset  # noqa: E402
 from interp.data.motion import generate  # noqa: E402
@@ -94,13 +94,6 @@ def test_means_leave_out_what_is_no_number():
     assert (number["mean"], number["clips"], number["low"], number["high"]) == (2, 2, 1, 3)
     assert said(number) == "2.00 (1.00 to 3.00)" and said(mean([0.5], ["a"])) == "0.50"
     assert plain({"a": torch.tensor([float("nan"), 1.0])}) == {"a": [None, 1.0]}
-
-
-def test_start_windows_have_their_edges_on_sixteenths():
-    windows = start_windows(32)
-    assert windows.shape == (136, 32) and windows.sum(1).min() == 2
-    assert {tuple(row.tolist()) for row in start_windows(4)} == {
-        tuple(float(a <= t <= b) for t in range(4)) for a in range(4) for b in range(a, 4)}  # fmt: skip
 
 
 def test_lots_are_as_long_as_the_mask_and_never_the_mask():

@@ -133,6 +133,26 @@ def test_what_does_not_fit_together_is_refused(folders, root, dataset, tmp_path)
     refused("finish the run first", unknown)
 
 
+def test_runs_join_a_record_that_is_there(folders, root, dataset, tmp_path):
+    every = record.write(folders, tmp_path / "every.parquet")
+    before = record.write(folders[:2], tmp_path / "record.parquet")  # both of C-LSTM
+    joined = record.write(folders[2:], tmp_path / "record.parquet", onto=before)
+    assert joined.table.equals(every.table) and joined.about == every.about
+    with pytest.raises(ValueError, match="the record's clstm of seed 1 are both of"):
+        record.write(folders[:1], tmp_path / "record.parquet", onto=joined)
+    few = explained(tmp_path / "few", root, dataset.subset([0, 2]), "i3d", 2)
+    with pytest.raises(ValueError, match="differ in data: clips"):
+        record.write([few], tmp_path / "record.parquet", onto=before)
+    table = before.table.copy()
+    table.loc[table["seed"] == 0, "label_name"] = "Moving something down"
+    with pytest.raises(ValueError, match="differ in the class or the truth of 4 clips"):
+        record.write(folders[2:], tmp_path / "record.parquet", onto=record.Record(table, before.about))
+    measured = record.Record(before.table, {**before.about, "maps": {"threshold": 0.4}})
+    with pytest.raises(ValueError, match="record all runs anew"):
+        record.write(folders[2:], tmp_path / "record.parquet", onto=measured)
+    assert record.read(tmp_path / "record.parquet").table.equals(every.table)
+
+
 def test_a_table_that_is_too_large_is_refused(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(record, "MOST_BYTES", 1000)
     with pytest.raises(ValueError, match="expected at most 1000"):
@@ -156,6 +176,10 @@ def test_the_command(folders, root, tmp_path, capsys):
     told = capsys.readouterr().out
     assert told.count("4 clips") == 4 and "1 could not be explained" in told
     assert f"16 rows, {out.stat().st_size} bytes" in told
+    part = tmp_path / "part.parquet"
+    assert main(["record", *map(str, folders[:3]), "--out", str(part)]) == 0
+    assert main(["record", str(folders[3]), "--onto", str(part), "--out", str(part)]) == 0
+    assert record.read(part).table.equals(record.read(out).table)
     assert main(["record", str(folders[0]), "--out", str(out), "--root", "kinetics=x"]) == 2
     assert "expected motion=DIR or kth=DIR" in capsys.readouterr().err
 

@@ -40,6 +40,26 @@ def test_windows_are_all_and_in_order():
     assert masks.windows(1).tolist() == [[1]]
 
 
+def test_windows_between_parts_of_a_long_clip():
+    assert masks.windows(5, 2).tolist() == [[1, 1, 0, 0, 0], [1, 1, 1, 1, 1], [0, 0, 1, 1, 1]]
+    assert masks.windows(32, 16).shape == (136, 32) and masks.windows(32, 16).sum(1).min() == 2
+    assert torch.equal(masks.windows(32, 16), masks.windows(16).repeat_interleave(2, dim=1))
+    assert torch.equal(masks.windows(4, 16), masks.windows(4))  # all windows of a shorter clip
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        masks.windows(8, 0)
+
+
+def test_the_best_between_parts_is_the_best_of_these():
+    model, clips = toy(batch=4, num_frames=8)
+    every = masks.best_windows(model, clips, "freeze", 2, RECIPE)
+    for options in ({}, {"only_best": True}):
+        few = masks.best_windows(model, clips, "freeze", 2, RECIPE, parts=4, **options)
+        own = (every.windows[:, None] == few.windows).all(2).any(1)
+        assert few.windows.shape == (10, 8) and own.sum() == 10
+        torch.testing.assert_close(few.losses, every.all_losses[:, own].min(1).values, rtol=0, atol=1e-6)
+    assert (every.losses < few.losses - 1e-3).any()  # else the windows between would be of no use here
+
+
 @pytest.mark.parametrize("perturbation", ["freeze", "reverse", "shuffle", "blur"])
 @pytest.mark.parametrize("chunk", [None, 1, 7])
 def test_every_window_is_scored_as_if_alone(perturbation, chunk):

@@ -56,6 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--split-pattern", metavar="REGEX", help="folder: file names of the validation clips")
     add("--limit", type=int, metavar="N", help="only N clips, as equally over the classes as it goes")
     add("--seed", type=int, default=0, help="draws the clips of --limit, and random starts")
+    add("--parts", type=int, metavar="N",
+        help="score only windows that begin and end where a clip is cut in N parts (all)")
     add("--no-regret", action="store_true", help="do not score all windows")
     add("--no-maps", action="store_true", help="do not keep the Grad-CAM maps")
     add("--shard-size", type=int, default=32, metavar="N", help="clips written together (%(default)s)")

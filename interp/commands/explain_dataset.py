@@ -39,7 +39,7 @@ def run_dataset(args: argparse.Namespace, recipe) -> int:
         results = runs.write(
             args.out, model, dataset, recipe, perturbation=args.perturbation, weights=args.weights,
             start=args.start, stop=args.stop, precision=args.precision, certify=not args.no_regret,
-            maps=not args.no_maps, limit=args.limit, seed=args.seed, shard_size=args.shard_size,
+            parts=args.parts, maps=not args.no_maps, limit=args.limit, seed=args.seed, shard_size=args.shard_size,
             chunk=args.chunk, workers=args.workers, strict=args.strict, progress=shown, name=name, source=source,
         )  # fmt: skip
     except KeyboardInterrupt:

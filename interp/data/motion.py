@@ -15,9 +15,7 @@ Axes: a clip is uint8 (n, H, W, 3), n frames at 12 a second.
 
 import json
 import os
-from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +36,7 @@ from .actions import (
     Script,
     write_script,
 )
+from .processes import processes
 from .scene import draw_hand, draw_heap, draw_thing, look, random_world, surface
 
 VERSION = 2  # of the generated pixels; raised whenever a change alters them
@@ -125,7 +124,7 @@ def generate(
                 _write_job(job)
                 bar.update()
         else:
-            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            with processes(workers) as pool:
                 for _ in pool.map(_write_job, missing, chunksize=4):
                     bar.update()
     _write_labels(labels, num_train, num_validation, seed)

@@ -16,8 +16,6 @@ Axes: a sequence is uint8 (n, H, W, 3), grey in all three channels, n frames at 
 import json
 import os
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +26,7 @@ from interp.data import figure, stage
 from interp.data.kth import CLASSES, LIST, SUBJECTS, TRUTH
 from interp.data.kth_script import FPS, SIZE, Script, check, generator, write_script
 from interp.data.motion import encode
+from interp.data.processes import processes
 
 VERSION = 1  # of the generated pixels; raised whenever a change alters them
 RECIPE = "recipe.json"
@@ -93,7 +92,7 @@ def generate(
                 found.append(_write_job(job))
                 bar.update()
         else:
-            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            with processes(workers) as pool:
                 for one in pool.map(_write_job, jobs, chunksize=2):
                     found.append(one)
                     bar.update()
