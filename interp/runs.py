@@ -41,7 +41,8 @@ __all__ = ["Results", "choose", "merge", "read", "standing", "weights_hash", "wr
 
 POLL = 0.5  # seconds between looks at what other processes have finished
 PATIENCE = 600  # seconds that a process waits for the first one's run.json
-TOLD = {"data.root", "data.missing", "model.name", "model.file", "model.trained_with", "model.training"}  # not compared
+TOLD = {"data.root", "data.missing", "data.split_pattern",  # not compared
+        "model.name", "model.file", "model.trained_with", "model.training"}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Sanity checks: numbers by hand, toy networks whose answer is known, interruption, damaged and foreign folders."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from interp.checks_numbers import among_strangers, chance_overlap, mean, overlap
 from interp.checks_parts import Parts, generator, plain  # noqa: E402
 from interp.checks_subject import Subject, open_run  # noqa: E402
 from interp.commands import check  # noqa: E402
-from interp.data import open_dataset  # noqa: E402
+from interp.data import motion, open_dataset  # noqa: E402
 from interp.data.motion import generate  # noqa: E402
 from interp.models import I3D, weights  # noqa: E402
 
@@ -406,6 +407,22 @@ def test_wrong_model_data_or_folder(folder, checkpoint, root, tmp_path, capsys):
     assert main(["check", str(folder)]) == 2 and "--model" in capsys.readouterr().err
     assert command(folder, checkpoint, tmp_path / "x", "--root", str(tmp_path / "gone")) == 2
     assert "name its folder with --root" in capsys.readouterr().err
+
+
+def test_a_run_on_folders_tells_how_they_were_split(checkpoint, root, tmp_path, capsys):
+    videos = sorted((root / "20bn-something-something-v2").glob("*.webm"))[:4]
+    for place, video in enumerate(videos):  # two classes, one video of each held out
+        kind = tmp_path / "videos" / motion.CLASSES[place % 2]
+        kind.mkdir(parents=True, exist_ok=True)
+        shutil.copy(video, kind / f"{'held' if place < 2 else 'seen'}_{place}.webm")
+    out, options = tmp_path / "run", ["--data", "folder", "--root", str(tmp_path / "videos")]
+    assert main(["explain", *options, "--split-pattern", "held_", "--model", str(checkpoint), "--iterations", "2",
+                 "--out", str(out)]) == 0  # fmt: skip
+    assert json.loads((out / "run.json").read_text())["data"]["split_pattern"] == "held_"
+    capsys.readouterr()
+    assert main(["check", str(out), "--model", str(checkpoint), "--only", "soft", "--clips", "2"]) == 0
+    assert "1 checks of 2 clips" in capsys.readouterr().out
+    assert [row["id"] for row in checks.read(out)["about"]["clips"]] == runs.read(out).table["id"].tolist()
 
 
 def test_damaged_files(folder, checkpoint, root, tmp_path):

@@ -119,7 +119,8 @@ def _open(args: argparse.Namespace, told: dict) -> list:
         raise ValueError(f"{args.folder}/run.json does not say which data it is about; it was written without a source")
     if not Path(root).is_dir():
         raise ValueError(f"the data of {args.folder} was in {root}, which is not there; name its folder with --root")
-    options = argparse.Namespace(**{**vars(args), "data": kind, "root": root, "strict": False})
+    options = argparse.Namespace(**{**vars(args), "data": kind, "root": root, "strict": False,
+                                    "split_pattern": args.split_pattern or data.get("split_pattern")})
     size = data.get("size")
     size = tuple(size) if isinstance(size, list) else size
     own = open_split(options, data.get("split", "validation"), data.get("num_frames"), size)

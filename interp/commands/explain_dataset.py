@@ -35,6 +35,8 @@ def run_dataset(args: argparse.Namespace, recipe) -> int:
     if args.cache == "disk":
         dataset = cached(dataset, args.cache_dir, workers=args.workers, strict=args.strict, progress=shown)
     source = {"kind": args.data, "root": str(args.root), "split": args.split}
+    if args.split_pattern is not None:
+        source["split_pattern"] = args.split_pattern
     try:
         results = runs.write(
             args.out, model, dataset, recipe, perturbation=args.perturbation, weights=args.weights,
