@@ -222,8 +222,10 @@ def _gather(out: Path, subject: Subject, left_out: Mapping[str, str]) -> dict[st
     keys = ("check", "question", "measure", "numbers", "clips", "verdicts", "settings", "seconds")
     rows = [{**row, "mask": [round(float(one), 4) for one in row["mask"]]} for row in subject.about.get("clips", [])]
     told = {name: {key: own[key] for key in keys} for name, own in done.items()}
-    found = {"format": FORMAT, "about": {**subject.about, "clips": rows}, "checks": told,
-             "left_out": dict(left_out), "versions": versions()}  # fmt: skip
+    made, *later = [own["versions"] for own in done.values()] or [versions()]
+    later = [one for place, one in enumerate(later) if one not in (made, *later[:place])]
+    found = {"format": FORMAT, "about": {**subject.about, "clips": rows}, "checks": told, "left_out": dict(left_out),
+             "versions": made, **({"continued_with": later} if later else {})}  # fmt: skip
     whole.write(out / "checks.json", json.dumps(plain(found), ensure_ascii=False, separators=(",", ":")))
     return _json(out / "checks.json")
 

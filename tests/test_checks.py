@@ -425,6 +425,17 @@ def test_a_run_on_folders_tells_how_they_were_split(checkpoint, root, tmp_path, 
     assert [row["id"] for row in checks.read(out)["about"]["clips"]] == runs.read(out).table["id"].tolist()
 
 
+def test_versions_of_checks_that_others_made_are_kept(folder, checkpoint, root, tmp_path):
+    subject = open_run(folder, weights.read(checkpoint), open_dataset("motion", root, "validation", 8, 32), clips=2)
+    once = checks.run(subject, tmp_path / "a", ["soft"])
+    assert "continued_with" not in once
+    older = json.loads((tmp_path / "a" / "soft.json").read_text())
+    older["versions"]["torch"] = "2.4.0"
+    (tmp_path / "a" / "soft.json").write_text(json.dumps(older))
+    found = checks.run(subject, tmp_path / "a", ["soft", "rivals"])
+    assert found["continued_with"] == [older["versions"]] and found["versions"] == once["versions"]
+
+
 def test_damaged_files(folder, checkpoint, root, tmp_path):
     with pytest.raises(ValueError, match="no finished checks"):
         checks.read(tmp_path)
