@@ -201,7 +201,7 @@ I3D_MOTION_KTH = change(
     model_args=dict(temporal_strides=(2, 2, 1)),
 )  # fmt: skip
 CLSTM_MOTION_KTH = change(  # two layers of kernels 3x5 with strides of two, as the paper's for KTH
-    CLSTM_MOTION, name="clstm_motion_kth", data="kth", num_frames=32, size=(48, 64), epochs=10, batch_size=16,
+    CLSTM_MOTION, name="clstm_motion_kth", data="kth", num_frames=32, size=(48, 64), epochs=8, batch_size=16,
     learning_rate=0.0012, warmup_epochs=0.5,
     model_args=dict(filters=(8, 16), kernel_size=(3, 5), strides=(2, 2), pools=(2, 2)),
 )  # fmt: skip
