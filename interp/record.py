@@ -61,7 +61,8 @@ def write(folders: Iterable[str | Path], out: str | Path, roots: Mapping[str, st
     found = sorted([*(onto.about["runs"] if onto else ()), *found], key=_place)
     _check_alike(found)
     rows = [row for run in found for row in (
-        _rows(run, (roots or {}).get(run["data"]["kind"])) if "folder" in run else _kept(onto, run))]
+        _rows(run, (roots or {}).get(run["data"]["kind"])) if "folder" in run
+        else _plain(of(onto.table, run["flavour"], run["model"], run["seed"])))]
     _check_same_clips(rows)
     about = {"runs": [{key: value for key, value in run.items() if key != "folder"} for run in found],
              "versions": versions(), "columns": record_truth.COLUMNS,
@@ -185,9 +186,9 @@ def _name(run: Mapping[str, Any]) -> str:
     return str(run.get("folder") or f"the record's {run['model']} of seed {run['seed']}")
 
 
-def _kept(onto: Record, run: Mapping[str, Any]) -> list[dict[str, Any]]:
-    rows = of(onto.table, run["flavour"], run["model"], run["seed"])
-    return rows.astype(object).where(rows.notna(), None).to_dict("records")
+def _plain(table: Any) -> list[dict[str, Any]]:
+    """The rows of a data frame, None where there is no value."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def _rows(run: Mapping[str, Any], root: str | Path | None) -> list[dict[str, Any]]:
@@ -198,7 +199,7 @@ def _rows(run: Mapping[str, Any], root: str | Path | None) -> list[dict[str, Any
     dataset = open_dataset(data["kind"], root or data["root"], data["split"], data["num_frames"], data["size"])
     truths = {sample.id: sample.meta.get("truth") for sample in dataset.samples}
     rows = []
-    for number, row in enumerate(results.table.astype(object).where(results.table.notna(), None).to_dict("records")):
+    for number, row in enumerate(_plain(results.table)):
         truth = truths.get(row["id"])
         if truth is None:
             raise ValueError(f"{root or data['root']} says nothing of the truth of clip {row['id']}; "
