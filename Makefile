@@ -22,7 +22,7 @@ test: $(INSTALLED)
 
 lint: $(INSTALLED)
 	$(PY) -m ruff check .
-	$(PY) -m pytest -q tests/test_house_rules.py
+	$(PY) -m pytest -q tests/test_layers.py
 
 # Tables, never timed tests: each bench_*.py prints its own.
 benchmarks: $(INSTALLED)

@@ -1,54 +1,48 @@
-"""Interpreting video networks: train I3D and C-LSTM, find when and where a decision looks, compare.
+"""Interpreting video networks: when and where does a decision rest? Masks, maps, I3D, C-LSTM, any video model.
 
-Source: Mänttäri, Broomé et al., ACCV 2020 (arXiv 2002.00367). Axes: a clip is
-(B,C,T,H,W) in [0,1], a mask (B,T) with 1 = perturbed.
+After Mänttäri, Broomé et al., "Interpreting Video Features", ACCV 2020 (arXiv 2002.00367). Axes: a clip batch is
+(B,C,T,H,W) in [0,1], a temporal mask (B,T) with 1 = perturbed.
 
     >>> import interp, torch
     >>> model = interp.load("i3d", "motion")
     >>> result = interp.find_masks(model, torch.rand(1, 3, 16, 64, 64))
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-# public name: module that holds it; None for the modules themselves. Imported at first use, so that
-# `import interp` does not wait for torch.
+# Public name -> module that defines it. Imported at first use, so that `import interp` does not wait for torch.
 _HOMES = {
-    "models": None,
-    "perturb": None,
-    "widgets": None,
-    "find_masks": "masks",
-    "grad_cam": "gradcam",
-    "explain": "explain",
-    "load": "models.weights",
+    name: module
+    for module, names in {
+        "core.exact": "best_masks ExactResult",
+        "core.curve": "curve",
+        "core.explanation": "explain Explanation",
+        "core.gradcam": "grad_cam normalise",
+        "core.masks": "find_masks MaskResult Stop",
+        "core.windows": "best_windows penalty regret total_variation",
+        "data": "open_dataset read_clip probe to_clip Sample VideoDataset VideoInfo DataError VideoError",
+        "models": "I3D CLSTM build load",
+        "recipes": "MaskRecipe TrainRecipe",
+        "training": "train TrainingError",
+        "training.evaluate": "evaluate",
+    }.items()
+    for name in names.split()
 }
-__all__ = ["__version__", *_HOMES]
+_MODULES = {name: name for name in "cli core data models recipes show study training widgets".split()}
+_MODULES["perturb"] = "core.perturb"
+__all__ = ["__version__", *_HOMES, *_MODULES]
 
 
 def __getattr__(name: str):
+    if name in _MODULES:
+        return import_module(f".{_MODULES[name]}", __name__)
     if name not in _HOMES:
         raise AttributeError(f"module 'interp' has no attribute {name!r}; it has {', '.join(__all__)}")
-    home = _HOMES[name]
-    if home is None:
-        return import_module(f".{name}", __name__)
-    value = getattr(import_module(f".{home}", __name__), name)
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
     globals()[name] = value
     return value
-
-
-class _Package(ModuleType):
-    """`interp.explain` is the function, although importing the module of that name sets the attribute."""
-
-    def __setattr__(self, name, value):
-        if isinstance(value, ModuleType) and _HOMES.get(name) == name:
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

@@ -1,18 +1,18 @@
-"""Every hyperparameter of the paper and of the runs that this package ships, as frozen dataclasses.
+"""Every hyperparameter of the paper and of the networks that this package ships, as frozen dataclasses.
 
-Source: Mänttäri, Broomé, Folkesson, Kjellström, "Interpreting Video Features", ACCV 2020 (arXiv 2002.00367):
-the website's tables; where they are silent, the released configurations. What is published nowhere is named
-in ``TrainRecipe.chosen``. Axes: ``num_frames`` is T, ``size`` is (H, W).
+After Mänttäri, Broomé, Folkesson, Kjellström, "Interpreting Video Features", ACCV 2020 (arXiv 2002.00367): the
+website's tables; where they are silent, the released configurations. Fields that are published nowhere are named in
+`TrainRecipe.chosen`. Axes: `num_frames` is T, `size` is (H, W).
 
->>> from interp import recipes
->>> recipes.I3D_KTH.epochs, recipes.I3D_KTH.dropout, recipes.KTH_MASK.lambda1
-(30, 0.7, 0.02)
->>> short = recipes.change(recipes.I3D_MOTION, epochs=2)
+    >>> I3D_KTH.epochs, I3D_KTH.dropout, KTH_MASK.lambda1
+    (30, 0.7, 0.02)
+    >>> short = change(I3D_MOTION, epochs=2)
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -21,27 +21,32 @@ SCALES = ("quick", "book", "paper")
 OPTIMIZERS = ("adam", "adamw", "sgd")
 SCHEDULES = ("plateau", "cosine")
 MODELS = ("i3d", "clstm")
+BORDERS = ("paper", "even")
 
 
-def _plain(value: Any) -> Any:
-    """Lists become tuples, all the way down, so that a recipe from JSON equals the one written here."""
-    return tuple(_plain(v) for v in value) if isinstance(value, list | tuple) else value
+def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
 
 
 @dataclasses.dataclass(frozen=True)
 class MaskRecipe:
-    """How a temporal mask is searched: loss = lambda1*sum|m| + lambda2*TV(m) + F_c, by Adam on the logits."""
+    """How a temporal mask is found: the lowest loss = lambda1*sum|m| + lambda2*TV(m) + F_c."""
 
     name: str
     lambda1: float  # weight of the mask's length
     lambda2: float  # weight of its total variation
     beta: float = 3.0  # power inside the total variation
-    iterations: int = 300  # steps of Adam
+    iterations: int = 300  # steps of Adam on the logits
     learning_rate: float = 0.2  # 0.2: the released script, which made the published masks
     reverse_threshold: float = 0.1  # a frame belongs to a reversed run above this
-    snap: float = 0.5  # a frame is shown and counted as on above this
+    snap: float = 0.5  # a frame of the binary mask is on above this
     start_logit: float = 5.0  # the central start is -5 off, +5 on
     drop_fraction: float = 0.9  # the central start keeps this share of the fully frozen drop
+    border: str = "paper"  # price of an edge at the clip's border: "paper": half an inner edge | "even": a whole one
+
+    def __post_init__(self) -> None:
+        _check_choice("border", self.border, BORDERS)
 
 
 SOMETHING_MASK = MaskRecipe("something", lambda1=0.01, lambda2=0.02)
@@ -55,7 +60,7 @@ MASKS = {m.name: m for m in (SOMETHING_MASK, KTH_MASK, SOMETHING_MASK_TABLE, KTH
 
 @dataclasses.dataclass(frozen=True)
 class TrainRecipe:
-    """One training run. ``model_args`` takes a mapping and is kept as sorted pairs, for comparing."""
+    """One training run. `model_args` takes a mapping and is kept as sorted pairs, for comparing."""
 
     name: str
     model: str  # "i3d" | "clstm"
@@ -78,62 +83,51 @@ class TrainRecipe:
     chosen: tuple[str, ...] = ()  # fields that the paper does not publish
 
     def __post_init__(self) -> None:
+        pairs = sorted((str(k), _with_tuples(v)) for k, v in dict(self.model_args).items())
         object.__setattr__(self, "size", tuple(int(s) for s in self.size))
         object.__setattr__(self, "chosen", tuple(self.chosen))
-        pairs = sorted((str(k), _plain(v)) for k, v in dict(self.model_args).items())
         object.__setattr__(self, "model_args", tuple(pairs))
-        _among("model", self.model, MODELS)
-        _among("optimizer", self.optimizer, OPTIMIZERS)
-        _among("schedule", self.schedule, SCHEDULES)
-        for name in ("num_frames", "epochs", "batch_size", "learning_rate"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be above 0")
+        for name, choices in (("model", MODELS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            _check_choice(name, getattr(self, name), choices)
         if len(self.size) != 2 or min(self.size) < 1:
-            raise ValueError(f"size is {self.size!r}; give (height, width) in pixels")
-        for name in ("dropout", "label_smoothing", "momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be at least 0 and below 1")
-        for name in ("weight_decay", "warmup_epochs", "clip_norm"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must not be negative")
+            raise ValueError(f"size: expected (height, width) in pixels, got {self.size!r}")
+        for names, valid, expected in (
+            ("num_frames epochs batch_size learning_rate", lambda value: value > 0, "above 0"),
+            ("dropout label_smoothing momentum", lambda value: 0 <= value < 1, "at least 0 and below 1"),
+            ("weight_decay warmup_epochs clip_norm", lambda value: value >= 0, "at least 0"),
+        ):
+            for name in names.split():
+                if not valid(getattr(self, name)):
+                    raise ValueError(f"{name}: expected a number {expected}, got {getattr(self, name)!r}")
         unknown = set(self.chosen) - {f.name for f in dataclasses.fields(self)}
         if unknown:
-            raise ValueError(f"chosen names {sorted(unknown)}, which are no fields of a TrainRecipe")
+            raise ValueError(f"chosen: expected fields of TrainRecipe, got {sorted(unknown)}")
 
     def config(self, num_classes: int) -> dict[str, Any]:
-        """The dict that ``interp.models.build`` takes to make this recipe's network."""
+        """The dict that `interp.models.build` takes to make this recipe's network."""
         config: dict[str, Any] = {"model": self.model, "num_classes": num_classes, "dropout": self.dropout}
         if self.model == "clstm":  # its classifier is as wide as the flattened sequence
             config.update(num_frames=self.num_frames, size=self.size)
         return config | dict(self.model_args)
 
 
-def _among(name: str, value: Any, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} is {value!r}; choose one of {', '.join(known)}")
-
-
 def change(recipe: TrainRecipe, **fields: Any) -> TrainRecipe:
-    """A copy with some fields changed; ``model_args`` given here are merged into the recipe's own."""
+    """A copy with some fields changed; `model_args` are merged into the recipe's own."""
     if "model_args" in fields:
         fields["model_args"] = dict(recipe.model_args) | dict(fields["model_args"])
     return dataclasses.replace(recipe, **fields)
 
 
 def asdict(recipe: MaskRecipe | TrainRecipe) -> dict[str, Any]:
-    """Plain dict of strings, numbers, lists and dicts, ready for JSON; ``from_dict`` is its inverse."""
-
-    def listed(value: Any) -> Any:
-        return [listed(v) for v in value] if isinstance(value, tuple) else value
-
-    record = {f.name: listed(getattr(recipe, f.name)) for f in dataclasses.fields(recipe)}
+    """A dict of strings, numbers, lists and dicts, ready for JSON; `from_dict` is its inverse."""
+    record = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe)}
     if isinstance(recipe, TrainRecipe):
-        record["model_args"] = {k: listed(v) for k, v in recipe.model_args}
-    return record
+        record["model_args"] = dict(recipe.model_args)
+    return json.loads(json.dumps(record))
 
 
 def from_dict(record: Mapping[str, Any]) -> MaskRecipe | TrainRecipe:
-    """The recipe that ``asdict`` wrote. Raises ValueError on fields that no recipe has."""
+    """The recipe that `asdict` wrote; ValueError for fields that no recipe has."""
     kind = TrainRecipe if "model" in record else MaskRecipe
     unknown = set(record) - {f.name for f in dataclasses.fields(kind)}
     if unknown:
@@ -144,8 +138,13 @@ def from_dict(record: Mapping[str, Any]) -> MaskRecipe | TrainRecipe:
 def scale() -> str:
     """INTERP_SCALE: "quick" (tests), "book" (the default, two cores) or "paper" (GPU, full size)."""
     value = os.environ.get("INTERP_SCALE", "book")
-    _among("INTERP_SCALE", value, SCALES)
+    _check_choice("INTERP_SCALE", value, SCALES)
     return value
+
+
+def _with_tuples(value: Any) -> Any:
+    """Lists become tuples at every level, so that a recipe from JSON equals the one in this file."""
+    return tuple(_with_tuples(v) for v in value) if isinstance(value, list | tuple) else value
 
 
 # --- the paper's four rows (website table). Raw 0-255 values, no augmentation. ---
@@ -176,20 +175,20 @@ CLSTM_KTH = TrainRecipe(
 )  # fmt: skip
 
 # --- the networks that the package ships, trained on generated clips; strides keep at least 6x6 map cells ---
-_OURS = ("epochs", "optimizer", "learning_rate", "batch_size", "weight_decay", "dropout", "schedule",
-         "augment", "warmup_epochs", "label_smoothing", "clip_norm", "model_args")  # fmt: skip
+_CHOSEN_HERE = ("epochs", "optimizer", "learning_rate", "batch_size", "weight_decay", "dropout", "schedule",
+                "augment", "warmup_epochs", "label_smoothing", "clip_norm", "model_args")  # fmt: skip
 
 I3D_MOTION = TrainRecipe(
     "i3d_motion", "i3d", "motion", num_frames=16, size=(64, 64), epochs=10, optimizer="adamw",
     learning_rate=0.002, batch_size=32, weight_decay=0.01, dropout=0.3, schedule="cosine", augment=True,
-    warmup_epochs=1, label_smoothing=0.05, chosen=_OURS,
+    warmup_epochs=1, label_smoothing=0.05, chosen=_CHOSEN_HERE,
     model_args=dict(width=0.25, temporal_strides=(2, 1, 1), spatial_strides=(2, 2, 2, 1, 1), bn_momentum=0.1,
                     pixel_range=(-1.0, 1.0)),
 )  # fmt: skip
 CLSTM_MOTION = TrainRecipe(
     "clstm_motion", "clstm", "motion", num_frames=16, size=(64, 64), epochs=9, optimizer="adamw",
     learning_rate=0.0008, batch_size=32, weight_decay=0.01, dropout=0.3, schedule="cosine", augment=True,
-    warmup_epochs=0.2, label_smoothing=0.05, clip_norm=1.0, chosen=_OURS,
+    warmup_epochs=0.2, label_smoothing=0.05, clip_norm=1.0, chosen=_CHOSEN_HERE,
     model_args=dict(filters=(16, 24, 32), kernel_size=5, strides=(2, 1, 1), pools=(2, 2, 4), padding="same",
                     gate="sigmoid", bn_momentum=0.1, pixel_range=(-1.0, 1.0)),
 )  # fmt: skip
@@ -211,9 +210,9 @@ RECIPES = {r.name: r for r in (*PAPER, I3D_MOTION, CLSTM_MOTION, I3D_MOTION_KTH,
 
 
 def find(name: str, model: str | None = None, data: str | None = None) -> TrainRecipe:
-    """The recipe of that name; "paper" gives the paper's row for ``model`` and ``data``. ValueError."""
-    wanted = f"{model}_{data}" if name == "paper" else name
+    """The recipe of that name; "paper" gives the paper's row for `model` and `data`. ValueError if there is none."""
     rows = {r.name: r for r in PAPER} if name == "paper" else RECIPES
-    if wanted not in rows:
-        raise ValueError(f"no recipe {wanted!r}; known: {', '.join(rows)}")
-    return rows[wanted]
+    name = f"{model}_{data}" if name == "paper" else name
+    if name not in rows:
+        raise ValueError(f"no recipe {name!r}; known: {', '.join(rows)}")
+    return rows[name]

@@ -1,16 +1,18 @@
 """The stages of both networks: sizes that the paper publishes, parameters that are really there."""
 
+import numpy as np
 import pytest
 import torch
 
 from interp import recipes
 from interp.models import build
-from interp.models.anatomy import anatomy, differences
+from interp.show import plots
+from interp.show.architecture import differences, layer_summary, stage_rows
 
 
 def test_i3d_ends_at_the_published_map_sizes():
-    something = anatomy(recipes.I3D_SOMETHING.config(174), (3, 16, 224, 224))
-    kth = anatomy(recipes.I3D_KTH.config(6), (3, 32, 120, 160))
+    something = layer_summary(recipes.I3D_SOMETHING.config(174), (3, 16, 224, 224))
+    kth = layer_summary(recipes.I3D_KTH.config(6), (3, 32, 120, 160))
     named = {stage.name: stage.after for stage in something}
     assert named["Mixed_5c"] == (1024, 8, 7, 7) and named["Logits"] == (174,)
     assert {stage.name: stage.after for stage in kth}["Mixed_5c"] == (1024, 16, 4, 5)
@@ -19,28 +21,28 @@ def test_i3d_ends_at_the_published_map_sizes():
 
 
 def test_clstm_ends_at_the_published_heat_map_sizes():
-    maps = [[stage.after for stage in anatomy(recipe.config(6)) if stage.kind == "ConvLSTM"][-1]
+    maps = [[stage.after for stage in layer_summary(recipe.config(6)) if stage.kind == "ConvLSTM"][-1]
             for recipe in (recipes.CLSTM_SOMETHING, recipes.CLSTM_KTH)]
     assert maps == [(32, 16, 5, 5), (32, 32, 14, 18)]
-    pooled = anatomy(recipes.CLSTM_SOMETHING.config(6))[1]
+    pooled = layer_summary(recipes.CLSTM_SOMETHING.config(6))[1]
     assert (pooled.kind, pooled.before) == ("pooling, normalisation", (32, 16, 55, 55))
 
 
 @pytest.mark.parametrize("recipe", [recipes.I3D_MOTION, recipes.CLSTM_MOTION], ids=["i3d", "clstm"])
 def test_stages_agree_with_the_real_network(recipe):
     config = recipe.config(12)
-    stages = anatomy(config, (3, recipe.num_frames, *recipe.size))
+    stages = layer_summary(config, (3, recipe.num_frames, *recipe.size))
     model = build(config).eval()
-    seen = {}
+    shapes = {}
     for stage in stages:
         model.get_submodule(stage.name).register_forward_hook(
-            lambda m, i, out, name=stage.name: seen.__setitem__(name, tuple(out.shape)))
+            lambda m, i, out, name=stage.name: shapes.__setitem__(name, tuple(out.shape)))
     with torch.no_grad():
         model(torch.zeros(1, 3, recipe.num_frames, *recipe.size))
     for stage in stages:
-        shape = seen[stage.name]
-        real = (shape[1], recipe.num_frames, *shape[2:]) if len(shape) == 4 else shape[1:]
-        assert stage.after == real, stage.name
+        shape = shapes[stage.name]
+        expected = (shape[1], recipe.num_frames, *shape[2:]) if len(shape) == 4 else shape[1:]
+        assert stage.after == expected, stage.name
     assert sum(stage.parameters for stage in stages) == sum(p.numel() for p in model.parameters())
 
 
@@ -49,5 +51,20 @@ def test_differences_name_defaults_too_and_refuse_two_kinds():
     assert differences(first, {"model": "i3d", "num_classes": 12}) == [("width", 0.25, 1.0)]
     with pytest.raises(ValueError, match="one kind"):
         differences(first, {"model": "clstm", "num_classes": 12})
-    with pytest.raises(ValueError, match="clip's"):
-        anatomy(first)
+    with pytest.raises(ValueError, match="give clip_size"):
+        layer_summary(first)
+
+
+def test_plots_and_rows_hold_the_sizes_and_counts():
+    stages = layer_summary({"model": "i3d", "num_classes": 12, "width": 0.25}, (3, 16, 64, 64))
+    texts = [text.get_text() for text in plots.stages({"small": stages}).axes[0].texts]
+    assert "Mixed_5c\n256 @ 8×2×2" in texts
+    rows = stage_rows(stages)
+    assert rows[-3]["steps × rows × columns"] == "8×2×2" and rows[0]["kernel"] == "7×7×7"
+    total = f"{sum(stage.parameters for stage in stages):,}"
+    assert rows[-1] == dict.fromkeys(rows[0], "") | {"stage": "all", "parameters": total}
+    bars = plots.f1_bars([0.5, 1], [0, 0.25], ["up", "down"]).axes[0].patches
+    assert [bar.get_width() for bar in bars] == [0.5, 1, 0, 0.25]
+    counts = plots.confusion([[8, 2, 0], [5, 5, 0], [0, 1, 9]], ["up", "down", "pass"]).axes[0].texts
+    assert [text.get_text() for text in counts] == ["8", "2", "5", "5", "1", "9"]
+    assert list(plots.cells(np.zeros((64, 64, 3), np.uint8), {"a": (2, 2)}).axes[0].get_xticks()) == [0, 1, 2]

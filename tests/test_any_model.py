@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from interp import masks, recipes
-from interp.gradcam import grad_cam
+from interp import recipes
+from interp.core import masks, windows
+from interp.core.gradcam import grad_cam
 
 RECIPE = dataclasses.replace(recipes.SOMETHING_MASK, iterations=3)
 
@@ -51,7 +52,7 @@ def test_masks_windows_and_maps(name, monkeypatch):
     model.train()
     assert found.targets.tolist() == expected.argmax(1).tolist()
     torch.testing.assert_close(found.originals, expected.amax(1), rtol=1e-3, atol=1e-5)
-    best = masks.best_windows(model, clips, "reverse", found.targets, RECIPE)
+    best = windows.best_windows(model, clips, "reverse", found.targets, RECIPE)
     assert best.scores.shape == (2, size[0] * (size[0] + 1) // 2) and best.scores.isfinite().all()
     for weights in ("clip", "frame"):
         maps = grad_cam(model, clips, layer=layer, weights=weights)

@@ -1,4 +1,4 @@
-"""Augmentation: a direction is turned only together with its class, and pixels end where the draws say."""
+"""Augmentation: a direction is mirrored only together with its class, and pixels end where the draws say."""
 
 import json
 
@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from toy import Toy
 
-pytest.importorskip("torchvision")
-
-from interp import augment  # noqa: E402
-from interp.data import Sample, VideoDataset, open_dataset  # noqa: E402
-from interp.data.kth import CLASSES as KTH  # noqa: E402
+from interp.data import Sample, VideoDataset, open_dataset
+from interp.data.kth import CLASSES as KTH
+from interp.training import augment
 
 STILL = {"zoom": 1.0, "stretch": 0.0, "brightness": 0.0, "contrast": 0.0, "colour": 0.0}
 RIGHT, LEFT = "Pushing something from left to right", "Pushing something from right to left"
@@ -51,7 +50,7 @@ def test_what_has_a_direction_is_mirrored_only_into_its_opposite(something):
     count, seen = 200, {}
     for label, name in enumerate(something.classes):
         frames = moving(*truth[name]).expand(count, -1, -1, -1, -1)
-        clips, labels = change(frames, torch.full((count,), label), augment.draw(0, label, range(count)))
+        clips, labels = change(frames, torch.full((count,), label), augment.draw(0, label, count))
         seen[name] = {(direction(clip), something.classes[new]) for clip, new in zip(clips, labels, strict=True)}
     assert seen[RIGHT] == {((1, 0), RIGHT), ((-1, 0), LEFT)}  # never to the left and still called right
     assert seen[LEFT] == {((-1, 0), LEFT), ((1, 0), RIGHT)}
@@ -71,9 +70,10 @@ def test_each_kind_of_dataset_says_what_may_be_mirrored(tmp_path):
     folder = open_dataset("folder", tmp_path / "videos", "all")
     frames = moving(1, 0).expand(100, -1, -1, -1, -1)
     clips, labels = augment.Augment(2, folder.mirror, folder.flip, **STILL)(
-        frames, torch.zeros(100).long(), augment.draw(0, 0, range(100))
+        frames, torch.zeros(100).long(), augment.draw(0, 0, 100)
     )
-    assert torch.equal(clips, augment.to_float(frames)) and not labels.any()  # nothing is known of its classes
+    torch.testing.assert_close(clips, augment.to_float(frames), atol=1e-5, rtol=0)
+    assert not labels.any()  # nothing is known of its classes
     kth = VideoDataset([Sample("a", tmp_path, 0)], KTH, mirror={name: name for name in KTH})
     assert kth.mirror == {i: i for i in range(6)} and kth.flip == {}
 
@@ -88,7 +88,7 @@ def test_a_crop_is_where_the_draws_say_and_the_same_in_every_frame():
         clips, _ = change(frames, torch.zeros(1).long(), draws)
         crop = augment.to_float(frames)[0, :, :, top : top + 8, left : left + 12]
         expected = functional.interpolate(crop, (16, 24), mode="bilinear", align_corners=False)
-        assert (clips[0] - expected).abs().max() < 1.5 / 255  # whole levels
+        torch.testing.assert_close(clips[0], expected, atol=1e-4, rtol=0)
 
 
 def test_gain_and_offset_are_one_for_the_whole_clip():
@@ -101,6 +101,50 @@ def test_gain_and_offset_are_one_for_the_whole_clip():
     gain = 1.2 * torch.tensor([0.9, 1.0, 1.0])[:, None, None, None]
     expected = (augment.to_float(frames)[0] - 0.5) * gain + 0.5 + 0.05
     torch.testing.assert_close(clips[0], expected.clamp(0, 1), atol=1e-5, rtol=0)
-    for wrong in ({"contrast": 1.0}, {"colour": -0.1}, {"zoom": 0}):
+    for options in ({"contrast": 1.0}, {"colour": -0.1}, {"zoom": 0}):
         with pytest.raises(ValueError, match="expected 0 <"):
-            augment.Augment(1, **wrong)
+            augment.Augment(1, **options)
+
+
+def test_draws_depend_on_seed_and_epoch_and_a_clip_not_on_its_neighbours():
+    frames = torch.randint(256, (3, 4, 8, 8, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    labels, draws = torch.tensor([0, 1, 0]), augment.draw(1, 2, 10)
+    assert torch.equal(draws, augment.draw(1, 2, 10)) and 0 <= draws.min() and draws.max() < 1
+    assert not torch.equal(draws, augment.draw(1, 3, 10)) and not torch.equal(draws, augment.draw(2, 2, 10))
+    change = augment.Augment(2, Toy.mirror, Toy.flip)
+    clips, mapped = change(frames, labels, draws[[5, 9, 7]])
+    alone, label = change(frames[1:2], labels[1:2], draws[[9]])
+    assert torch.equal(clips[1:2], alone) and torch.equal(mapped[1:2], label)
+
+
+def test_mirroring_maps_the_label_and_turns_the_frames():
+    frames = torch.stack([torch.as_tensor(Toy(2)[i][0]) for i in (0, 1)])
+    draws, original = torch.full((2, augment.NUM_DRAWS), 0.75), augment.to_float(frames)
+    for mirror, flip, reversed_axes, expected in (
+        (0.75, 0.75, ((), ()), [0, 1]),
+        (0.25, 0.75, ((-1,), (-1,)), [1, 0]),
+        (0.75, 0.25, ((-2,), (-2,)), [0, 1]),
+        (0.25, 0.25, ((-1, -2), (-1, -2)), [1, 0]),
+    ):
+        draws[:, 0], draws[:, 1] = mirror, flip
+        clips, labels = augment.Augment(2, Toy.mirror, Toy.flip, **STILL)(frames, torch.tensor([0, 1]), draws)
+        turned = torch.stack([clip.flip(axes) for clip, axes in zip(original, reversed_axes, strict=True)])
+        torch.testing.assert_close(clips, turned, atol=1e-5, rtol=0)
+        assert labels.tolist() == expected
+
+
+def test_an_unknown_mirror_image_is_never_made_and_a_known_one_half_of_the_time():
+    frames = torch.zeros(1, 1, 4, 4, 3, dtype=torch.uint8).expand(500, -1, -1, -1, -1)
+    labels = torch.arange(500) % 3
+    labels[0] = -1
+    _, after = augment.Augment(3, {0: 1, 1: None}, None)(frames, labels, augment.draw(0, 0, 500))
+    assert torch.equal(after[labels != 0], labels[labels != 0])
+    assert 0.35 < (after[labels == 0] == 1).double().mean() < 0.65
+    with pytest.raises(ValueError, match="expected classes 0..2"):
+        augment.Augment(3, {0: 3})
+
+
+def test_one_change_for_all_frames():
+    still = torch.randint(256, (6, 1, 16, 16, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    clips, _ = augment.Augment(1)(still.expand(-1, 4, -1, -1, -1), torch.zeros(6).long(), augment.draw(0, 0, 6))
+    assert torch.equal(clips, clips[:, :, :1].expand_as(clips)) and 0 <= clips.min() and clips.max() <= 1

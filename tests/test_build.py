@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import nbformat
 import pytest
 
 SCRIPTS = Path(__file__).parents[1] / "book" / "_scripts"
@@ -13,7 +14,7 @@ SCRIPTS = Path(__file__).parents[1] / "book" / "_scripts"
 
 @pytest.fixture
 def build(tmp_path, monkeypatch):
-    """build.py over a book of one chapter, in a folder of its own; `ran` counts the runs of pytest --nbmake."""
+    """build.py over a book of one chapter, in a folder of its own; `ran` lists the scales of its runs."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
     spec = importlib.util.spec_from_file_location("build", SCRIPTS / "build.py")
     module = importlib.util.module_from_spec(spec)
@@ -24,31 +25,36 @@ def build(tmp_path, monkeypatch):
         monkeypatch.setattr(module, name, value)
     (tmp_path / "book" / "_scripts").mkdir(parents=True)
     (tmp_path / "interp").mkdir()
-    (tmp_path / "interp" / "room.py").write_text("ONE = 1\n")
+    (tmp_path / "interp" / "module.py").write_text("ONE = 1\n")
     (tmp_path / "_config.yml").write_text("title: x\n")
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/first\n")
     cell = {"cell_type": "code", "id": "a", "metadata": {}, "source": "1 + 1", "outputs": [], "execution_count": None}
-    chapter = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": {"name": "python3"}}, "cells": [cell]}
+    chapter = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}}, "cells": [cell]}
     (tmp_path / "book" / "first.ipynb").write_text(json.dumps(chapter))
     module.ran, module.fails, module.rendered = [], False, []
 
-    def run(command, **options):
-        if "--nbmake" in command:  # stands in for the execution: what ran shows how often
-            path = Path(command[-1])
-            assert "--overwrite" in command and tmp_path / ".cache" in path.parents, "sources keep no outputs"
-            module.ran.append(options["env"]["INTERP_SCALE"])
+    class Client:
+        """Stands in for nbclient: the output says how often the chapter has run."""
+
+        def __init__(self, content, **options):
+            self.content = content
+            assert tmp_path / ".cache" in Path(options["resources"]["metadata"]["path"]).parents, "runs in the copy"
+
+        def execute(self, env):
+            module.ran.append(env["INTERP_SCALE"])
             if module.fails:
-                return SimpleNamespace(returncode=1)
-            content = json.loads(path.read_text())
-            content["cells"][0]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": f"{len(module.ran)}"}]
-            path.write_text(json.dumps(content))
-        else:
-            module.rendered.append(command)
-            (module.HTML / "book").mkdir(parents=True)
-            for name in ("index.html", "book/first.html"):
-                (module.HTML / name).write_text("")
+                raise module.CellExecutionError("cell 1", "ZeroDivisionError", "division by zero")
+            text = f"{len(module.ran)}"
+            self.content["cells"][0]["outputs"] = [nbformat.v4.new_output("stream", text=text)]
+
+    def run(command, **options):
+        module.rendered.append(command)
+        (module.HTML / "book").mkdir(parents=True)
+        for name in ("index.html", "book/first.html"):
+            (module.HTML / name).write_text("")
         return SimpleNamespace(returncode=0)
 
+    monkeypatch.setattr(module, "NotebookClient", Client)
     monkeypatch.setattr(module.subprocess, "run", run)
     monkeypatch.setattr(module, "make_data", lambda: None)
     monkeypatch.setattr(module, "write_interface", lambda: None)
@@ -60,7 +66,7 @@ def build(tmp_path, monkeypatch):
 
 def shown(build) -> str:
     content = json.loads((build.COPY / "book" / "first.ipynb").read_text())
-    return content["cells"][0]["outputs"][0]["text"]
+    return "".join(content["cells"][0]["outputs"][0]["text"])
 
 
 def test_an_unchanged_chapter_is_not_run_again(build):
@@ -81,7 +87,7 @@ def test_a_change_runs_the_chapter_again(build, monkeypatch, change):
         path = build.ROOT / "book" / "first.ipynb"
         path.write_text(path.read_text().replace("1 + 1", "1 + 2"))
     elif change == "package":
-        (build.ROOT / "interp" / "room.py").write_text("ONE = 2\n")
+        (build.ROOT / "interp" / "module.py").write_text("ONE = 2\n")
     elif change == "new file of the package":
         (build.ROOT / "interp" / "weights.safetensors").write_bytes(b"\0")
     elif change == "data":

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from interp.models import CLSTM, ConvLSTM2d, build
+from interp import recipes
+from interp.models import CLSTM, ConvLSTM2d, build, load
 
 DATA = Path(__file__).parent / "data" / "clstm_answers.npz"  # first clip, first 3 steps of ../shared's
 SHARED = Path(__file__).parents[2] / "shared" / "clstm" / "known_answers.npz"
@@ -14,19 +15,25 @@ TAGS = ["ssv2_l1", "ssv2_l1_hard", "kth_l1", "same_s1", "same_s2"]
 WHOLE = pytest.param(SHARED, marks=pytest.mark.skipif(not SHARED.exists(), reason="../shared is not here"))
 
 
+def from_keras(kernel, recurrent, bias, **options) -> ConvLSTM2d:
+    """A layer with Keras' kernel (k,k,C,4F), recurrent kernel (k,k,F,4F) and bias (4F,); gates i, f, c, o."""
+    kernel, recurrent, bias = (torch.from_numpy(a) for a in (kernel, recurrent, bias))
+    filters = recurrent.shape[2]
+    layer = ConvLSTM2d(kernel.shape[2], filters, tuple(kernel.shape[:2]), **options).to(kernel.dtype)
+    order = torch.arange(4 * filters).view(4, filters)[[0, 1, 3, 2]].flatten()  # i,f,c,o to i,f,o,c
+    with torch.no_grad():
+        layer.weight_input.copy_(kernel.permute(3, 2, 0, 1)[order])
+        layer.weight_recurrent.copy_(recurrent.permute(3, 2, 0, 1)[order])
+        layer.bias.copy_(bias[order])
+    return layer
+
+
 def keras_layer(answers, tag, dtype=np.float32) -> ConvLSTM2d:
     config = str(answers[f"{tag}_config"])
     kernels = (answers[f"{tag}_{name}"].astype(dtype) for name in ("kernel", "recurrent_kernel", "bias"))
-    return ConvLSTM2d.from_keras(
-        *kernels,
-        stride=2 if "strides=2" in config else 1,
-        padding="same" if "padding=same" in config else "valid",
-        gate="hard_sigmoid" if "hard_sigmoid" in config else "sigmoid",
-    )
-
-
-def num_parameters(model) -> int:
-    return sum(p.numel() for p in model.parameters())
+    return from_keras(*kernels, stride=2 if "strides=2" in config else 1,
+                      padding="same" if "padding=same" in config else "valid",
+                      gate="hard_sigmoid" if "hard_sigmoid" in config else "sigmoid")
 
 
 @pytest.mark.parametrize("path", [DATA, WHOLE])
@@ -42,27 +49,21 @@ def test_known_answers_of_keras(path, tag):
 @pytest.mark.parametrize("gate", ["sigmoid", "hard_sigmoid"])
 def test_one_cell_by_hand(gate):
     """A 1x1 layer with one filter is a scalar LSTM; its numbers follow from the four gates."""
-    kernel, recurrent, bias = (
-        [0.5, -1.0, 2.0, 0.25],
-        [1.0, 0.5, -0.5, 3.0],
-        [0.1, 1.0, 0.0, -0.2],
-    )  # i, f, c, o
+    kernel, recurrent, bias = [0.5, -1.0, 2.0, 0.25], [1.0, 0.5, -0.5, 3.0], [0.1, 1.0, 0.0, -0.2]  # i, f, c, o
     arrays = [np.float64(values).reshape(shape) for values, shape in
               ((kernel, (1, 1, 1, 4)), (recurrent, (1, 1, 1, 4)), (bias, (4,)))]  # fmt: skip
-    layer = ConvLSTM2d.from_keras(*arrays, gate=gate)
+    layer = from_keras(*arrays, gate=gate)
     x = [0.3, -1.5, 4.0]
-    squash = (
-        (lambda z: 1 / (1 + np.exp(-z))) if gate == "sigmoid" else (lambda z: np.clip(0.2 * z + 0.5, 0, 1))
-    )
+    squash = (lambda z: 1 / (1 + np.exp(-z))) if gate == "sigmoid" else (lambda z: np.clip(0.2 * z + 0.5, 0, 1))
     h = c = 0.0
-    wanted = []
+    expected = []
     for value in x:
         i, f, new, o = (value * k + h * r + b for k, r, b in zip(kernel, recurrent, bias, strict=True))
         c = squash(f) * c + squash(i) * np.tanh(new)
         h = squash(o) * np.tanh(c)
-        wanted.append(h)
+        expected.append(h)
     got = layer(torch.tensor(x, dtype=torch.float64).view(1, 1, 3, 1, 1)).flatten()
-    np.testing.assert_allclose(got.detach().numpy(), wanted, rtol=1e-12)
+    np.testing.assert_allclose(got.detach().numpy(), expected, rtol=1e-12)
 
 
 def test_gradient_is_right_and_looks_back_only():
@@ -75,26 +76,50 @@ def test_gradient_is_right_and_looks_back_only():
 
 
 @pytest.mark.parametrize(
-    "model, parameters",
-    [
-        (lambda: CLSTM.something(padding="same", batch_norm="shared"), 1_324_014),  # the paper's count
-        (lambda: CLSTM.something(batch_norm=False), 878_510),
-        (lambda: CLSTM.something(), 878_510 + 3 * 64),
-        (lambda: CLSTM.kth(), 202_438),
-        (lambda: CLSTM.kth(classifier="sequence"), 577_414),
-    ],
-)
-def test_parameter_counts_of_the_paper(model, parameters):
-    assert num_parameters(model()) == parameters
+    "recipe, changes, parameters",
+    [(recipes.CLSTM_SOMETHING, {"padding": "same", "batch_norm": "shared"}, 1_324_014),  # the paper's count
+     (recipes.CLSTM_SOMETHING, {"batch_norm": False}, 878_510),
+     (recipes.CLSTM_SOMETHING, {}, 878_510 + 3 * 64),
+     (recipes.CLSTM_KTH, {}, 202_438),
+     (recipes.CLSTM_KTH, {"classifier": "sequence"}, 577_414)],
+)  # fmt: skip
+def test_parameter_counts_of_the_paper(recipe, changes, parameters):
+    model = build(recipe.config(6 if recipe.data == "kth" else 174) | changes)
+    assert sum(p.numel() for p in model.parameters()) == parameters
 
 
-@pytest.mark.parametrize("make, maps", [(CLSTM.something, (16, 5, 5)), (CLSTM.kth, (32, 14, 18))])
-def test_grad_cam_layer_is_called_once_with_the_published_maps(make, maps):
-    model, seen = make().eval(), []
+@pytest.mark.parametrize("recipe, maps", [(recipes.CLSTM_SOMETHING, (16, 5, 5)), (recipes.CLSTM_KTH, (32, 14, 18))])
+def test_grad_cam_layer_is_called_once_with_the_published_maps(recipe, maps):
+    model, seen = build(recipe.config(6)).eval(), []
     model.get_submodule(model.gradcam_layer).register_forward_hook(lambda *args: seen.append(args[2].shape))
     with torch.no_grad():
         logits = model(torch.rand(1, 3, model.config["num_frames"], *model.config["size"]))
     assert seen == [(1, 32, *maps)] and logits.isfinite().all()
+
+
+def by_steps(model, clips):
+    outputs, state = [], None
+    for frames in clips.unbind(2):
+        output, state = model.step(frames, state)
+        outputs.append(output)
+    return model.classify(torch.stack(outputs, 1))
+
+
+@pytest.mark.parametrize("options", [
+    {"classifier": "last", "gate": "sigmoid", "batch_norm": False}, {"batch_norm": "shared", "padding": "same"},
+    {"kernel_size": (3, 4), "pixel_range": (-1, 1)}], ids=str)  # fmt: skip
+@torch.no_grad()
+def test_steps_are_the_forward_pass(options):
+    model = CLSTM(5, num_frames=4, size=32, filters=(4, 4), strides=(2, 1), pools=(1, 2), **options).double().eval()
+    clips = torch.rand(3, 3, 4, 32, 32, dtype=torch.float64)
+    torch.testing.assert_close(by_steps(model, clips), model(clips), rtol=0, atol=1e-12)
+    assert all(len(part) == 3 for part in model.step(clips[:, :, 0])[1])  # state: one row a clip
+
+
+@torch.no_grad()
+def test_steps_of_the_shipped_network():
+    model, clips = load("clstm"), torch.rand(2, 3, 16, 64, 64)
+    torch.testing.assert_close(by_steps(model, clips).softmax(1), model(clips).softmax(1), rtol=0, atol=1e-6)
 
 
 def test_start_is_keras():
@@ -109,16 +134,9 @@ def test_start_is_keras():
 
 def test_classifier_sees_the_sequence_or_the_last_step():
     clips = torch.rand(2, 3, 4, 32, 32, requires_grad=True)
-    arguments = {
-        "num_frames": 4,
-        "size": 32,
-        "filters": (8, 8),
-        "strides": (2, 1),
-        "pools": (2, 2),
-        "padding": "same",
-    }
+    arguments = {"num_frames": 4, "size": 32, "filters": (8, 8), "strides": (2, 1), "pools": (2, 2)}
     for classifier, frames in (("sequence", 4), ("last", 1)):
-        model = CLSTM(5, classifier=classifier, **arguments).eval()
+        model = CLSTM(5, classifier=classifier, padding="same", **arguments).eval()
         seen = []
         model.layers[1].register_forward_hook(lambda *args, seen=seen: seen.append(args[2]))
         gradient = torch.autograd.grad(model(clips).sum(), seen)[0]
@@ -134,7 +152,7 @@ def test_training_step_uses_every_parameter_and_shared_norm_is_one():
 
 
 def test_config_builds_the_same_network():
-    model = CLSTM.kth(4, size=(60, 80), pixel_range=(0, 1), batch_norm=True)
+    model = CLSTM(4, size=(60, 80), filters=(8, 8), kernel_size=(3, 5), strides=(2, 2), pools=(2, 2), gate="sigmoid")
     again = build(model.config)
     again.load_state_dict(model.state_dict())
     assert again.config == model.config and again.gradcam_layer == "layers.1"
@@ -156,7 +174,5 @@ def test_arguments_out_of_range_are_refused(arguments, word):
 def test_clips_of_another_size_are_refused():
     model = CLSTM(5, num_frames=4, size=32, filters=(8,), strides=(2,), pools=(2,))
     for shape in ((1, 3, 5, 32, 32), (1, 3, 4, 32, 33), (3, 4, 32, 32)):
-        with pytest.raises(ValueError, match=r"wants float clips \(B,3,4,32,32\)"):
+        with pytest.raises(ValueError, match=r"expected float clips \(B,3,4,32,32\)"):
             model(torch.rand(shape))
-    with pytest.raises(ValueError, match="from_keras wants"):
-        ConvLSTM2d.from_keras(np.zeros((3, 3, 2, 8)), np.zeros((3, 3, 3, 8)), np.zeros(8))

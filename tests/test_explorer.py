@@ -1,13 +1,10 @@
-"""The explorer in real Chromium, the network off: painting shows the frames and the scores that the models give.
+"""The explorer in Chromium, without network: painting by mouse, finger or keyboard shows the models' frames and scores.
 
-By mouse, by finger, by keyboard alone; as a static page and against a kernel played by the test.
+As a static page, and against a kernel that the test plays.
 """
 
 import base64
-import importlib.util
-import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +12,9 @@ import torch
 from offline import opened
 from toy_explorer import CLASSES, SHORT, Net, clip_of, truth
 
-from interp import figures, perturb, widgets, widgets_data
+from interp import widgets
+from interp.core import perturb
+from interp.show import figure, html
 
 pytestmark = pytest.mark.browser
 MODELS = {"I3D": Net(), "C-LSTM": Net(shift=25)}
@@ -62,7 +61,7 @@ def press(page, *keys: str) -> None:
 
 
 def check_scores(page, explorer, mask: str, kind: str) -> None:
-    """Every number on the page is the model's own answer, rounded."""
+    """Every number on the page is the model's own score, rounded."""
     assert painted(page) == mask
     for place, (shipped, model) in enumerate(zip(explorer.data["models"], MODELS.values(), strict=True)):
         before, now = (truth(model, CLIP, one, kind) for one in ("0" * 16, mask))
@@ -89,6 +88,8 @@ def pixels(page, panel: int) -> np.ndarray:
 
 
 def test_the_order_of_frames_is_that_of_perturb(page):
+    known = "() => ['freeze', 'reverse'].map(kind => window.interpExplorer.order([1, 1, 0, 1, 1, 1], kind))"
+    assert page.evaluate(known) == [[0, 0, 2, 2, 2, 2], [1, 0, 2, 5, 4, 3]]
     masks = (torch.rand(200, 16, generator=torch.Generator().manual_seed(0)) < 0.6).float()
     numbers = torch.arange(16.0).view(1, 1, 16, 1, 1).expand(200, -1, -1, -1, -1)
     for kind in ("freeze", "reverse"):
@@ -120,21 +121,9 @@ def test_the_map_is_drawn_as_in_the_figures(page, explorer):
         grid = shipped["map"]
         cells = np.frombuffer(base64.b64decode(grid["levels"]), np.uint8).reshape(16, grid["height"], grid["width"])
         frames = [pixels(page, 0), pixels(page, 1)]
-        expected = figures.overlay(frames[0][None], cells[:1] * np.float32(grid["highest"] / 255))[0]
+        expected = figure.overlay(frames[0][None], cells[:1] * np.float32(grid["highest"] / 255))[0]
         apart = np.abs(frames[1].astype(int) - expected).max(-1)
         assert (apart > 2).mean() < 0.002  # at the very border of a line rounding may decide
-
-
-@pytest.mark.parametrize("kind", ["freeze", "reverse"])
-@pytest.mark.parametrize(("first", "last"), [(0, 0), (3, 9), (12, 6), (0, 15), (7, 8)])
-def test_painting_by_mouse_gives_the_models_scores(page, explorer, first, last, kind):
-    page.get_by_role("radio", name=kind).check()
-    check_scores(page, explorer, "0" * 16, kind)
-    drag(page, first, last)
-    low, high = sorted((first, last))
-    check_scores(page, explorer, "0" * low + "1" * (high - low + 1) + "0" * (15 - high), kind)
-    drag(page, low, low)  # a second time erases
-    check_scores(page, explorer, "0" * (low + 1) + "1" * (high - low) + "0" * (15 - high), kind)
 
 
 def test_painting_by_keyboard_alone(page, explorer):
@@ -147,24 +136,17 @@ def test_painting_by_keyboard_alone(page, explorer):
     check_scores(page, explorer, "0000111100000000", "freeze")
     press(page, "End", "ArrowRight", "Home", "ArrowLeft", "Control+a")
     check_scores(page, explorer, "1" * 16, "freeze")
-    # One stop in the page's order of keys; then back, play, on, speed, and the choices.
-    names = []
-    for _ in range(9):
-        page.keyboard.press("Tab")
-        names.append(page.evaluate("() => document.activeElement.ariaLabel || document.activeElement.value || "
-                                   "document.activeElement.innerText"))
-    presets = ["The found mask", "Best window", "Clear"]
-    assert names == ["One frame back", "Play", "One frame on", "Speed", "freeze", "0", *presets]
-    press(page, "Enter")
-    check_scores(page, explorer, "0" * 16, "freeze")
-    press(page, *["Shift+Tab"] * 4, "ArrowRight")
+    press(page, *["Tab"] * 5, "ArrowRight")  # past back, play, on and speed to the choices
     assert page.get_by_role("radio", name="reverse").is_checked()
-    press(page, "Tab", "ArrowRight", "Tab", "Enter")
-    assert page.locator(".ix-panels figcaption").nth(1).inner_text() == "Where C-LSTM looked"
-    check_scores(page, explorer, explorer.data["models"][1]["found"]["mask"], "reverse")
+    check_scores(page, explorer, "1" * 16, "reverse")
 
 
-def test_the_buttons_set_the_masks(page, explorer):
+def test_mouse_and_buttons_set_the_masks(page, explorer):
+    check_scores(page, explorer, "0" * 16, "freeze")
+    drag(page, 12, 6)
+    check_scores(page, explorer, "0000001111111000", "freeze")
+    drag(page, 6, 6)  # a second time erases
+    check_scores(page, explorer, "0000000111111000", "freeze")
     for name, shipped in zip(MODELS, explorer.data["models"], strict=True):
         page.get_by_role("radio", name=name).check()
         for kind in ("freeze", "reverse"):
@@ -180,7 +162,7 @@ def test_the_buttons_set_the_masks(page, explorer):
         check_scores(page, explorer, "0" * 16, "reverse")
 
 
-def test_several_runs_need_a_kernel_unless_they_were_found(page, explorer, browser, tmp_path):
+def test_several_runs_need_a_kernel(page, explorer):
     drag(page, 2, 4)
     drag(page, 9, 11)
     assert "needs a kernel" in page.locator(".ix-note").inner_text()
@@ -195,25 +177,6 @@ def test_several_runs_need_a_kernel_unless_they_were_found(page, explorer, brows
     page.get_by_role("radio", name="reverse").check()
     drag(page, 9, 9)
     check_scores(page, explorer, "0011100001000000", "reverse")
-    many = dict(explorer.data["models"][0]["found"], mask="0110001110000000")
-    own = widgets_data.class_scores
-    mask = torch.tensor([[float(digit) for digit in many["mask"]]])
-    data = json.loads(json.dumps(explorer.data))
-    data["extra"].append(many["mask"])
-    for shipped, model in zip(data["models"], MODELS.values(), strict=True):
-        shipped["found"] = many
-        for kind, table in shipped["tables"].items():
-            scores = own(model, CLIP, mask, kind, SHORT)
-            rows = np.frombuffer(base64.b64decode(table["scores"]), "<f4").reshape(len(shipped["columns"]), -1)
-            rows = np.concatenate([rows, scores[:, shipped["columns"]].T.numpy()], axis=1)
-            for key, value in {"scores": rows, "top": np.append(
-                    np.frombuffer(base64.b64decode(table["top"]), "<u2"), scores.argmax().numpy().astype("<u2")),
-                    "topScores": np.append(np.frombuffer(base64.b64decode(table["topScores"]), "<f4"),
-                                           scores.max().numpy())}.items():
-                table[key] = base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()
-    with opened(browser, widgets.mount_html(data, "a") + widgets.page_script(), tmp_path, **STILL) as other:
-        other.get_by_role("button", name="The found mask").click()
-        check_scores(other, explorer, many["mask"], "freeze")
 
 
 def test_painting_by_finger_on_a_phone(browser, explorer, tmp_path):
@@ -242,22 +205,6 @@ def test_painting_by_finger_on_a_phone(browser, explorer, tmp_path):
         assert page.evaluate("() => scrollY") == before
 
 
-def test_a_listener_is_told_once_when_the_hand_rests(page, explorer):
-    said = page.locator("[role=status]")
-    page.evaluate("""() => { window.told = 0; new MutationObserver(() => { window.told += 1; }).observe(
-        document.querySelector('[role=status]'), {childList: true, characterData: true, subtree: true}); }""")
-    page.mouse.move(*middle(page, 2))
-    page.mouse.down()
-    for frame in range(3, 12):
-        page.mouse.move(*middle(page, frame))
-        page.wait_for_timeout(60)
-    assert page.evaluate("() => window.told") == 0
-    page.mouse.up()
-    page.wait_for_function("() => window.told > 0")
-    now = truth(MODELS["I3D"], CLIP, "0011111111110000", "freeze")[0]
-    assert f"I3D, {CLASSES[0]}: {now:.2f}, was" in said.inner_text() and page.evaluate("() => window.told") == 1
-
-
 def test_it_plays_unless_less_motion_is_preferred(browser, explorer, tmp_path, page):
     assert page.get_by_role("button", name="Play", exact=True).count() == 1
     frame = page.locator(".ix-counter").inner_text()
@@ -273,10 +220,10 @@ def test_it_plays_unless_less_motion_is_preferred(browser, explorer, tmp_path, p
 
 def test_many_on_a_page_share_a_script_and_wait_until_they_are_seen(browser, explorer, tmp_path):
     below = '<div style="height:3000px"></div>'
-    html = widgets.page_script() + widgets.page_script() + widgets.mount_html(explorer.data, "a")
-    html += f"<details><summary>more</summary>{widgets.mount_html(explorer.data, 'b')}</details>"
-    html += below + widgets.mount_html(explorer.data, "c")
-    with opened(browser, html, tmp_path, **STILL) as page:
+    text = widgets.page_script() + widgets.page_script() + widgets.mount_html(explorer.data, "a")
+    text += f"<details><summary>more</summary>{widgets.mount_html(explorer.data, 'b')}</details>"
+    text += below + widgets.mount_html(explorer.data, "c")
+    with opened(browser, text, tmp_path, **STILL) as page:
         page.wait_for_selector("#a .ix[data-ready]")
         assert page.locator(".ix").count() == 1
         page.locator("summary").click()
@@ -291,24 +238,9 @@ def test_many_on_a_page_share_a_script_and_wait_until_they_are_seen(browser, exp
         assert page.locator("#a").inner_html() == ""
 
 
-def test_thirty_two_frames_of_one_model(browser, tmp_path):
-    data = widgets.explorer_data(clip_of(32, 16), {"I3D": Net(32)}, recipe=SHORT)
-    for options, rows in (({}, 2), (PHONE, 4)):
-        html = widgets.mount_html(data, "a") + widgets.page_script()
-        with opened(browser, html, tmp_path, **STILL, **options) as page:
-            page.wait_for_selector(".ix[data-ready]")
-            assert len(set(squares(page).evaluate_all("all => all.map(s => s.getBoundingClientRect().y)"))) == rows
-            assert page.evaluate("() => document.scrollingElement.scrollWidth") <= page.viewport_size["width"]
-            squares(page).first.focus()
-            press(page, "ArrowRight", "Shift+ArrowDown", "ArrowUp", "ArrowUp")
-            columns = 32 // rows
-            assert painted(page) == "0" + "1" * (columns + 1) + "0" * (30 - columns)
-            assert page.get_by_role("radio", name="I3D").count() == 0
-
-
 LIVE = """async ([source, data]) => {
     const module = await import('data:text/javascript;base64,' + source);
-    const listeners = {}, traits = {data, mask: Array(16).fill(false), perturbation: 'freeze', answer: {}};
+    const listeners = {}, traits = {data, mask: Array(16).fill(false), perturbation: 'freeze', scores: {}};
     window.sent = [];
     window.kernel = {get: name => traits[name], set: (name, value) => { traits[name] = value; },
         on: (name, done) => { listeners[name] = done; }, off: name => { delete listeners[name]; },
@@ -317,10 +249,10 @@ LIVE = """async ([source, data]) => {
     window.leave = module.default.render({model: window.kernel, el: document.getElementById('here')}); }"""
 
 
-def test_a_live_page_asks_the_kernel_for_any_mask(browser, explorer, tmp_path):
-    style = f"<style>{widgets_data.style()}</style>"
+def test_a_live_page_sends_any_mask_to_the_kernel(browser, explorer, tmp_path):
+    style = f"<style>{html.static('explorer.css')}</style>"
     with opened(browser, f'{style}<div id="here"></div>', tmp_path, **STILL) as page:
-        source = base64.b64encode(widgets_data.source().encode()).decode()
+        source = base64.b64encode(html.static('explorer.js').encode()).decode()
         page.evaluate(LIVE, [source, explorer.data])
         drag(page, 1, 3)
         drag(page, 8, 12)
@@ -328,43 +260,20 @@ def test_a_live_page_asks_the_kernel_for_any_mask(browser, explorer, tmp_path):
         page.wait_for_timeout(300)
         mask = "0111000011111000"
         assert page.evaluate("() => window.sent.at(-1)") == [mask, "freeze"]
-        assert "asking" in page.locator(".ix-hint").inner_text()
-        own = []
+        assert "the networks score it" in page.locator(".ix-hint").inner_text()
+        models = []
         for shipped, model in zip(explorer.data["models"], MODELS.values(), strict=True):
             scores = truth(model, CLIP, mask, "freeze")
-            own.append({"scores": scores[shipped["columns"]].tolist(), "top": int(scores.argmax()),
-                        "topScore": float(scores.max())})
+            models.append({"scores": scores[shipped["columns"]].tolist(), "top": int(scores.argmax()),
+                           "topScore": float(scores.max())})
         names = {str(index): name for index, name in enumerate(CLASSES)}
-        answer = {"mask": mask, "perturbation": "freeze", "models": own, "names": names}
-        page.evaluate("answer => window.kernel.bring('answer', answer)", answer)
+        received = {"mask": mask, "perturbation": "freeze", "models": models, "names": names}
+        page.evaluate("scores => window.kernel.bring('scores', scores)", received)
         check_scores(page, explorer, mask, "freeze")
-        asked = page.evaluate("() => window.sent.length")
+        sent = page.evaluate("() => window.sent.length")
         page.evaluate("() => window.kernel.bring('mask', [...'0000111100000000'].map(d => d === '1'))")
         check_scores(page, explorer, "0000111100000000", "freeze")  # Python moves the page, too
         page.wait_for_timeout(300)
-        assert page.evaluate("() => window.sent.length") == asked  # and is not asked back
+        assert page.evaluate("() => window.sent.length") == sent  # and sends nothing back
         page.evaluate("() => window.leave()")
         assert page.locator("#here").inner_html() == ""
-
-
-def test_without_scripts_there_is_a_sentence(browser, explorer, tmp_path):
-    with opened(browser, explorer.to_html(), tmp_path, java_script_enabled=False) as page:
-        assert "I3D guesses" in page.locator("main").inner_text()
-
-
-@pytest.mark.parametrize("theme", ["#fff; color: #222832", "#121212; color: #ced6dd"])
-def test_axe_finds_nothing_serious_in_any_state(browser, explorer, tmp_path, theme):
-    found = importlib.util.find_spec("axe_playwright_python")
-    if found is None:
-        pytest.skip("axe-playwright-python is not installed: pip install interp[test]")
-    script = (Path(found.origin).parent / "axe.min.js").read_text(encoding="utf-8")
-    html = f"<style>body {{ background: {theme} }}</style><h1>An explorer</h1>{explorer.to_html()}"
-    with opened(browser, html, tmp_path, **STILL) as page:
-        page.wait_for_selector(".ix[data-ready]")
-        page.evaluate(script)
-        for step in (lambda: None, lambda: drag(page, 3, 8), lambda: drag(page, 11, 12),
-                     lambda: page.get_by_role("radio", name="reverse").check()):
-            step()
-            wrong = page.evaluate("""async () => (await axe.run(document, {resultTypes: ['violations']})).violations
-                .flatMap(v => v.nodes.map(n => `${v.impact} ${v.id}: ${n.target}: ${n.any[0]?.message ?? v.help}`))""")
-            assert [line for line in wrong if line.startswith(("serious", "critical"))] == []

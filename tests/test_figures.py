@@ -1,4 +1,4 @@
-"""Known pixels of the bar, the frozen panel and the overlay; files that loop; a table that is escaped."""
+"""Known pixels of the bar, the frozen panel and the overlay; films that loop; plots that draw their numbers."""
 
 import dataclasses
 import json
@@ -9,11 +9,12 @@ import torch
 from PIL import Image
 from reading import Reader
 
-from interp import figures, films, recipes
-from interp.explain import Explanation
+from interp import recipes
+from interp.core.explanation import Explanation
+from interp.show import figure, html, plots
 
 
-def record(num_frames=8, on=(3, 4, 5), size=(16, 16), **changes):
+def explanation(num_frames=8, on=(3, 4, 5), size=(16, 16), **changes):
     """A hand-made Explanation: frame t has the grey level 20 t, the map one bright cell."""
     levels = torch.arange(num_frames) * 20 / 255
     clip = levels[None, :, None, None].expand(3, num_frames, *size).clone()
@@ -30,111 +31,102 @@ def record(num_frames=8, on=(3, 4, 5), size=(16, 16), **changes):
 
 
 def test_paper_bar_has_the_papers_colours():
-    bar = figures.mask_bar(torch.tensor([0.0, 0.6, 0.5, 1.0]), 1, 40, palette="paper")
+    bar = figure.mask_bar(torch.tensor([0.0, 0.6, 0.5, 1.0]), 1, 40, palette="paper")
     assert bar.shape == (10, 40, 3)
     middle = bar[5, [5, 15, 25, 35]].tolist()
     assert middle == [[0, 150, 0], [255, 0, 0], [0, 150, 0], [150, 0, 0]]  # 0.5 is not above 0.5
 
 
 def test_safe_bar_reads_without_colour():
-    bar = figures.mask_bar(torch.tensor([0.0, 1.0]), None, 40)
+    bar = figure.mask_bar(torch.tensor([0.0, 1.0]), None, 40)
     grey = bar.mean(axis=2)
     assert grey[10, 30] == 255 and grey[10, 10] < 120  # the dot of the on-square, none on the off-square
-    framed = figures.mask_bar(torch.tensor([0.0, 1.0]), 0, 40)
+    framed = figure.mask_bar(torch.tensor([0.0, 1.0]), 0, 40)
     assert (framed[0, :20] == 255).all() and not (framed[0, 20:] == 255).all()
 
 
-@pytest.mark.parametrize(("num_frames", "width"), [(16, 192), (32, 160), (7, 100), (64, 192), (1, 192)])
+@pytest.mark.parametrize(("num_frames", "width"), [(32, 160), (7, 100), (64, 192), (1, 192)])
 def test_bar_fills_the_width(num_frames, width):
     mask = torch.ones(num_frames)
-    bar = figures.mask_bar(mask, 0, width, palette="paper")
+    bar = figure.mask_bar(mask, 0, width, palette="paper")
     assert bar.shape[1] == width and (bar[:, :, 0] >= 150).all() and (bar[:, :, 1:] == 0).all()
-    assert figures.mask_bar(mask, 0, width).shape == bar.shape
+    assert figure.mask_bar(mask, 0, width).shape == bar.shape
 
 
 def test_three_panel_shows_frame_map_and_frozen_frame():
-    frames = figures.three_panel(record(), palette="paper")
+    frames = figure.three_panel(explanation(), palette="paper")
     assert frames.shape == (8, 192, 576, 3) and frames.dtype == np.uint8
-    shown = frames[:, 100, 50, 0]
-    frozen = frames[:, 100, 400, 0]
-    assert shown.tolist() == [20 * t for t in range(8)]
-    assert frozen.tolist() == [0, 20, 40, 40, 40, 40, 120, 140]  # frames 3, 4, 5 show frame 2
+    assert frames[:, 100, 50, 0].tolist() == [20 * t for t in range(8)]
+    assert frames[:, 100, 400, 0].tolist() == [0, 20, 40, 40, 40, 40, 120, 140]  # frames 3, 4, 5 show frame 2
     assert frames[0, -1, 576 - 12].tolist() == [0, 150, 0]  # the bar lies on the panel's bottom
-    turned = figures.three_panel(record(perturbation="reverse"), palette="paper")[:, 100, 400, 0]
-    assert turned.tolist() == [0, 20, 40, 100, 80, 60, 120, 140]
+    reversed_frames = figure.three_panel(explanation(perturbation="reverse"), palette="paper")[:, 100, 400, 0]
+    assert reversed_frames.tolist() == [0, 20, 40, 100, 80, 60, 120, 140]
 
 
 def test_three_panel_takes_frames_of_a_higher_resolution():
     display = np.zeros((8, 224, 300, 3), np.uint8)
     display[:, :, :, 1] = np.arange(8)[:, None, None]
-    frames = figures.three_panel(record(), display)
+    frames = figure.three_panel(explanation(), display)
     assert frames.shape == (8, 224, 900, 3)
     assert frames[:, 50, 700, 1].tolist() == [0, 1, 2, 2, 2, 2, 6, 7]
     with pytest.raises(ValueError, match="7 frames and a mask of 8"):
-        figures.three_panel(record(), display[:7])
+        figure.three_panel(explanation(), display[:7])
     with pytest.raises(ValueError, match="uint8"):
-        figures.three_panel(record(), display / 255)
-
-
-def test_published_size():
-    assert figures.three_panel(record(16, size=(224, 224)), palette="paper").shape == (16, 224, 672, 3)
+        figure.three_panel(explanation(), display / 255)
 
 
 def test_overlay_of_a_zero_map_is_the_frame_in_grey_and_the_peak_is_hot():
     frames = np.full((1, 40, 40, 3), 100, np.uint8)
-    assert (figures.overlay(frames, np.zeros((1, 4, 4))) == 80).all()
+    assert (figure.overlay(frames, np.zeros((1, 4, 4))) == 80).all()
     maps = np.zeros((1, 4, 4), np.float32)
     maps[0, :2, :2] = 1
-    peak = figures.overlay(frames, maps)[0, 5, 5]
+    peak = figure.overlay(frames, maps)[0, 5, 5]
     assert abs(peak - np.array([192, 194, 135])).max() <= 2  # 0.65 of (252, 255, 164), 0.35 of 80
-    outline = (figures.overlay(frames, maps)[0] == 255).all(axis=2)
+    outline = (figure.overlay(frames, maps)[0] == 255).all(axis=2)
     assert outline.any() and not outline[:10, :10].any()
-    jet = figures.overlay(frames, np.ones((1, 4, 4)), palette="paper")[0, 0, 0]
+    jet = figure.overlay(frames, np.ones((1, 4, 4)), palette="paper")[0, 0, 0]
     assert jet.tolist() == [114, 50, 50]  # half of jet's dark red (127.5, 0, 0), half of the frame
 
 
-def test_clip_frames_refuses_what_is_no_picture():
-    assert figures.clip_frames(torch.full((1, 2, 3, 3), 0.5)).tolist() == np.full((2, 3, 3, 3), 128).tolist()
+def test_what_cannot_be_drawn_is_refused():
+    assert figure.clip_frames(torch.full((1, 2, 3, 3), 0.5)).tolist() == np.full((2, 3, 3, 3), 128).tolist()
     with pytest.raises(ValueError, match="1 or 3 channels"):
-        figures.clip_frames(torch.rand(2, 4, 8, 8))
-    with pytest.raises(ValueError, match="no palette 'pink'"):
-        figures.mask_bar(torch.ones(4), 0, 40, palette="pink")
+        figure.clip_frames(torch.rand(2, 4, 8, 8))
+    with pytest.raises(ValueError, match="got 'pink'"):
+        figure.mask_bar(torch.ones(4), 0, 40, palette="pink")
+    frames = np.zeros((2, 4, 4, 3), np.uint8)
+    for wrong, options, words in ((frames[:0], {}, "no axis of length 0"), (frames / 2, {}, "float64"),
+                                  (frames, {"kind": "avi"}, "gif, webp or mp4"), (frames, {"fps": 0}, "above 0")):
+        with pytest.raises(ValueError, match=words):
+            figure.encode(wrong, **options)
+
+
+def test_description():
+    assert figure.describe(explanation()) == (
+        "I3D guesses 'Moving <b>left</b>' with score 0.90, although it is 'right & up' (score 0.08); with frames 4-6 "
+        "of 8 frozen the score is 0.05, with the same frames reversed 0.40.")
+    assert "with frames 1, 3-4 and 7 of 8" in figure.describe(explanation(on=(0, 2, 3, 6)))
+    assert "none of the 8 frames is on" in figure.describe(explanation(on=()))
+    assert "and gives 'right & up' the score 0.90" in figure.describe(explanation(explained=1, CS=None))
 
 
 def test_gif_loops_and_keeps_the_bars_colours(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (8, 96, 192, 3), np.uint8)
-    made = figures.three_panel(record(), noise, palette="paper")
-    path = figures.write_gif(tmp_path / "a b ü.gif", made, fps=5)
-    with Image.open(path) as film:
-        assert (film.n_frames, film.size, film.info["loop"], film.info["duration"]) == (8, (576, 96), 0, 200)
-        film.seek(4)
-        frame = np.asarray(film.convert("RGB"))
-    assert frame[-3, 576 - 12].tolist() == [0, 150, 0]
-    assert frame[-3, 384 + 4 * 24 + 12].tolist() == [255, 0, 0]
-    assert list(tmp_path.iterdir()) == [path]  # nothing half-written is left
-
-
-def test_every_bar_colour_is_kept_in_a_gif():
-    for palette in figures.PALETTES.values():
-        for colour in (palette.on, palette.off):
-            for level in (figures.DIM, figures.BRIGHT):
-                assert tuple(int(v) for v in np.round(np.array(colour) * level)) in films.KEEP
-
-
-def test_gif_is_small():
-    rng = np.random.default_rng(0)
-    clip = torch.from_numpy(rng.random((3, 16, 8, 8), np.float32))
-    clip = torch.nn.functional.interpolate(clip, (64, 64), mode="bilinear")
-    clip = (clip + 0.02 * torch.randn(clip.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
-    frames = figures.three_panel(record(16, size=(64, 64), clip=clip))
-    assert frames.shape == (16, 192, 576, 3)
-    assert len(films.encode(frames)) < 480_000 and len(films.encode(frames, kind="webp")) < 250_000
+    for palette, colours in figure.PALETTES.items():
+        path = figure.write(tmp_path / "a b ü.gif", figure.three_panel(explanation(), noise, palette=palette), fps=5)
+        with Image.open(path) as film:
+            assert (film.n_frames, film.size, film.info["loop"], film.info["duration"]) == (8, (576, 96), 0, 200)
+            film.seek(4)
+            frame = np.asarray(film.convert("RGB"))
+        assert frame[-3, 576 - 12].tolist() == [round(value * 150 / 255) for value in colours.off]
+        assert frame[-3, 384 + 4 * 24 + 4].tolist() == list(colours.on)
+        assert list(tmp_path.iterdir()) == [path]  # nothing half-written is left
 
 
 @pytest.mark.parametrize("kind", ["webp", "mp4", "png"])
 def test_other_formats(tmp_path, kind):
-    frames = figures.three_panel(record(size=(15, 17)))  # an odd height once enlarged
-    path = films.write(tmp_path / f"a.{kind}", frames)
+    frames = figure.three_panel(explanation(size=(15, 17)))  # an odd height once enlarged
+    path = figure.write(tmp_path / f"a.{kind}", frames)
     if kind == "mp4":
         av = pytest.importorskip("av")
         with av.open(str(path)) as film:
@@ -148,25 +140,14 @@ def test_other_formats(tmp_path, kind):
             assert abs(np.asarray(film.convert("RGB")).astype(int) - frames[0]).mean() < 6
 
 
-def test_wrong_films_are_refused(tmp_path):
-    frames = np.zeros((2, 4, 4, 3), np.uint8)
-    wrong = ((frames[:0], "none of them 0"), (frames[0], "expected uint8"), (frames / 2, "float64"))
-    for bad, words in wrong:
-        with pytest.raises(ValueError, match=words):
-            films.encode(bad)
-    with pytest.raises(ValueError, match="gif, webp or mp4"):
-        films.write(tmp_path / "a.avi", frames)
-    with pytest.raises(ValueError, match="fps=0"):
-        films.encode(frames, fps=0)
-    assert not list(tmp_path.iterdir())
-
-
 def test_figure_html_says_what_it_shows():
-    moving = films.encode(np.stack([np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 255, np.uint8)]))
-    page = Reader(figures.figure_html(record(), moving))
-    (image,) = page.all("img")
-    assert image["src"].startswith("data:image/gif") and image["width"] == "4"
-    assert image["alt"] in "".join(page.text) and "<b>" not in page.all("img")[0]["src"]
+    page = Reader(html.figure_html(explanation(), min_width=16))
+    (image,), (source,) = page.all("img"), page.all("source")
+    assert page.open == [] and image["src"].startswith("data:image/webp") and image["width"] == "48"
+    assert image["alt"] == figure.describe(explanation()) and image["alt"] in "".join(page.text)
+    assert "print" in source["media"] and "prefers-reduced-motion" in source["media"]
+    still = Reader(html.picture(figure.encode(np.zeros((1, 4, 4, 3), np.uint8), kind="webp"), "a"))
+    assert len(still.all("img")) == 1 and still.all("picture") == []
 
 
 def test_curves_read_logs_with_a_cut_line_and_a_repeated_epoch(tmp_path):
@@ -174,50 +155,34 @@ def test_curves_read_logs_with_a_cut_line_and_a_repeated_epoch(tmp_path):
     lines += [{"epoch": 1, "val_loss": 9.0, "val_top1": 0.2}, {"epoch": 1, "val_loss": 1.0, "val_top1": 0.5}]
     path = tmp_path / "log.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)) + '\n{"epoch": 2, "val')
-    figure = figures.curves(path)
-    drawn = {line.get_label(): line.get_xydata().tolist() for axes in figure.axes for line in axes.lines}
+    drawing = plots.curves(path)
+    drawn = {line.get_label(): line.get_xydata().tolist() for axes in drawing.axes for line in axes.lines}
     assert drawn["validation"] == [[0, 0.1], [1, 0.5]]  # of the last axes, top-1
-    assert figure.axes[0].lines[0].get_xydata().tolist() == [[0, 2.0], [1, 1.0]]
-    assert figure.get_facecolor() == (1, 1, 1, 1)
-    both = figures.curves({"I3D": path, "C-LSTM": lines})
-    assert len(both.axes[1].lines) == 2
+    assert drawing.axes[0].lines[0].get_xydata().tolist() == [[0, 2.0], [1, 1.0]]
+    assert drawing.get_facecolor() == (1, 1, 1, 1)
+    assert len(plots.curves({"I3D": path, "C-LSTM": lines}).axes[1].lines) == 2
     path.write_text("{}\n")
     with pytest.raises(ValueError, match="no epoch"):
-        figures.curves(path)
+        plots.curves(path)
 
 
 def test_mask_bars_mark_on_frames_and_the_truth():
-    figure = figures.mask_bars({"a": torch.tensor([0.1, 0.9, 0.4, 0.6])}, [(1, 3.5)])
-    (axes,) = figure.axes
+    (axes,) = plots.mask_bars({"a": torch.tensor([0.1, 0.9, 0.4, 0.6])}, [(1, 3.5)]).axes
     bars = [patch for patch in axes.patches if round(patch.get_width(), 2) == 0.86]
     assert [round(bar.get_height(), 1) for bar in bars] == [0.1, 0.9, 0.4, 0.6]
     assert [bar.get_facecolor()[:3] == (1, 1, 1) for bar in bars] == [True, False, True, False]
     band = next(patch for patch in axes.patches if patch.get_hatch())
     assert (band.get_x(), band.get_x() + band.get_width()) == (1.5, 4.0)  # frames 2 to the middle of 4
-    with pytest.raises(ValueError, match="2 known intervals for 1 masks"):
-        figures.mask_bars(torch.rand(4), [(0, 1), (1, 2)])
+    with pytest.raises(ValueError, match="each of 1 masks, got 2"):
+        plots.mask_bars(torch.rand(4), [(0, 1), (1, 2)])
 
 
-def test_filmstrip_and_mask_path():
-    figure = figures.filmstrip(record().clip, record().mask, columns=4)
-    titles = [axes.get_title() for axes in figure.axes]
-    assert titles == ["1", "2", "3", "4 ●", "5 ●", "6 ●", "7", "8"]
-    path = np.linspace(0, 1, 20).reshape(5, 4)
-    figure = figures.mask_path(path, torch.arange(5).flip(0))
-    assert np.array_equal(figure.axes[0].images[0].get_array(), path.T)
-    assert figure.axes[1].lines[0].get_ydata().tolist() == [4, 3, 2, 1, 0]
-    figures.mask_path(np.zeros((5, 4)))  # never on: no line to draw, and no warning
-    assert figures.mask_path(record()).axes[0].images[0].get_array().shape == (1, 8)
-    with pytest.raises(ValueError, match="nothing to draw"):
-        figures.mask_path(None)
-
-
-def test_style_leaves_the_callers_settings_alone_until_asked():
+def test_style_leaves_the_callers_settings_alone():
     import matplotlib as mpl
     import matplotlib.pyplot as plt
 
     with mpl.rc_context({"axes.facecolor": "black"}):
-        figures.filmstrip(record().clip)
+        plots.mask_bars(torch.rand(4))
         assert mpl.rcParams["axes.facecolor"] == "black" and plt.get_fignums() == []
-        figures.style()
+        plots.style()
         assert mpl.rcParams["axes.facecolor"] == "white" and mpl.rcParams["savefig.transparent"] is False

@@ -1,15 +1,20 @@
-"""Grad-CAM against answers computed by hand: a layer with maps over time, and one called once a time step."""
+"""Grad-CAM against maps computed by hand, in every layout a layer can have, and drawn where its cells look."""
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
-from interp.gradcam import grad_cam, normalise
+from interp.core import _field
+from interp.core.gradcam import grad_cam, normalise, readable_map
+from interp.core.inference import frozen_eval
+from interp.models import CLSTM, I3D
 
-BATCHES = [1, 2, 5]
+BATCHES = [1, 3]
+pytestmark = pytest.mark.filterwarnings("ignore:clips. expected values")  # known maps are small whole numbers
 
 
-class Weighed(nn.Module):
+class Weighted(nn.Module):
     """Logits are a layer's maps weighed per class, channel and time step: all gradients are known."""
 
     def __init__(self, weights):
@@ -33,7 +38,7 @@ SLOPES = torch.tensor([[[1, 3], [-1, 1]], [[-1, -3], [1, -1]]], dtype=torch.floa
 
 @pytest.mark.parametrize("batch", BATCHES)
 def test_known_answers_of_a_layer_with_time(batch):
-    model, clips = Weighed(SLOPES), ACTIVATIONS.repeat(batch, 1, 1, 1, 1)
+    model, clips = Weighted(SLOPES), ACTIVATIONS.repeat(batch, 1, 1, 1, 1)
     # Per clip: class 0 weighs channel 0 by the mean of 1 and 3, channel 1 by 0: 2 A0.
     per_clip = grad_cam(model, clips, 0, "layer", "clip", upsample=False)
     assert per_clip.flatten(1).tolist() == [[2, 4, 6, 8]] * batch
@@ -41,21 +46,21 @@ def test_known_answers_of_a_layer_with_time(batch):
     per_frame = grad_cam(model, clips, 0, "layer", "frame", upsample=False)
     assert per_frame.flatten(1).tolist() == [[0, 0, 9, 13]] * batch
     # Class 1: -2 A0 per clip, all below zero; A1 - A0 in the first frame per frame.
-    assert grad_cam(model, clips, 1, "layer", "clip", upsample=False).eq(0).all()
+    with pytest.warns(UserWarning, match="zero everywhere for clip 0"):
+        assert grad_cam(model, clips, 1, "layer", "clip", upsample=False).eq(0).all()
     opposite = grad_cam(model, clips, 1, "layer", "frame", upsample=False)
     assert opposite.flatten(1).tolist() == [[4, 4, 0, 0]] * batch
 
 
 @pytest.mark.parametrize("batch", BATCHES)
-def test_each_clip_has_its_own_target_and_the_guess_is_the_default(batch):
-    model = Weighed(SLOPES)
+def test_each_clip_has_its_own_target_and_the_prediction_is_the_default(batch):
+    model = Weighted(SLOPES)
     clips = ACTIVATIONS * torch.tensor([1.0, -1.0] * 3)[:batch, None, None, None, None]
-    guesses = model(clips).argmax(1)
-    assert guesses.tolist() == [0, 1, 0, 1, 0][:batch]
-    own = grad_cam(model, clips, None, "layer")
-    torch.testing.assert_close(own, grad_cam(model, clips, guesses, "layer"))
-    together = grad_cam(model, clips, guesses, "layer", "frame")
-    alone = [grad_cam(model, clips[i:i + 1], int(guesses[i]), "layer", "frame") for i in range(batch)]
+    predictions = model(clips).argmax(1)
+    assert predictions.tolist() == [0, 1, 0][:batch]
+    torch.testing.assert_close(grad_cam(model, clips, None, "layer"), grad_cam(model, clips, predictions, "layer"))
+    together = grad_cam(model, clips, predictions, "layer", "frame")
+    alone = [grad_cam(model, clips[i:i + 1], int(predictions[i]), "layer", "frame") for i in range(batch)]
     torch.testing.assert_close(together, torch.cat(alone))
 
 
@@ -97,7 +102,6 @@ def test_known_answers_of_a_layer_called_once_a_step(batch, tuple_output):
     assert per_frame[:, :, 0, 0].tolist() == [[1, 2, 3]] * batch
     per_clip = grad_cam(model, clips, 0, "cell", "clip", upsample=False)
     torch.testing.assert_close(per_clip[:, :, 0, 1], clips.new_tensor([[4, 4, 3]] * batch) * (1.75 / 3))
-    assert grad_cam(model, clips, 1, "cell").eq(0).all()
     # With every step read: 1 + (1 + 1/2) / 2, 1 + 1/2, 1.
     model = Recurrent((1.0, 1.0, 1.0), tuple_output)
     all_read = grad_cam(model, clips, 0, "cell", "frame", upsample=False)
@@ -115,21 +119,61 @@ def test_steps_that_the_score_does_not_see_are_zero(batch):
     assert maps[:, :, 0, 0].tolist() == [[0, 1, 0]] * batch
 
 
-@pytest.mark.parametrize("batch", BATCHES)
-def test_frames_folded_into_the_batch(batch):
-    class Folded(Weighed):
-        def forward(self, clips):
-            frames = self.layer(clips.transpose(1, 2).flatten(0, 1))  # (B*T, F, H, W)
-            maps = frames.unflatten(0, (len(clips), -1)).transpose(1, 2)
-            return torch.einsum("bfthw,kft->bk", maps, self.weights)
+class Folded(Weighted):
+    """As Weighted, with the frames of all clips in one batch of pictures."""
 
-    clips = ACTIVATIONS.repeat(batch, 1, 1, 1, 1)
-    maps = grad_cam(Folded(SLOPES), clips, 0, "layer", "frame", upsample=False)
-    assert maps.flatten(1).tolist() == [[0, 0, 9, 13]] * batch
+    def __init__(self, weights, time_first):
+        super().__init__(weights)
+        self.time_first = time_first
+
+    def forward(self, clips):
+        maps = clips.transpose(1, 2)  # (B, T, F, H, W)
+        frames = self.layer((maps.transpose(0, 1) if self.time_first else maps).flatten(0, 1))
+        if self.time_first:
+            maps = frames.unflatten(0, (-1, len(clips))).permute(1, 2, 0, 3, 4)
+        else:
+            maps = frames.unflatten(0, (len(clips), -1)).transpose(1, 2)
+        return torch.einsum("bfthw,kft->bk", maps, self.weights)
+
+
+@pytest.mark.parametrize("time_first", [False, True])
+@pytest.mark.parametrize("batch", BATCHES)
+def test_frames_folded_into_the_batch(batch, time_first):
+    clips = torch.cat([ACTIVATIONS / (1 + row) for row in range(batch)])
+    maps = grad_cam(Folded(SLOPES, time_first), clips, 0, "layer", "frame", upsample=False)
+    for row in range(batch):
+        torch.testing.assert_close(maps[row].flatten() * (1 + row), maps.new_tensor([0, 0, 9, 13]))
+
+
+def test_channels_last():
+    class Last(Weighted):
+        def forward(self, clips):
+            maps = self.layer(F.avg_pool3d(clips.repeat(1, 10, 1, 1, 1), (1, 2, 2)).movedim(1, -1))
+            return torch.einsum("bthwf,kft->bk", maps, self.weights)
+
+    weights, clips = torch.rand(2, 20, 4), torch.rand(2, 2, 4, 16, 12)
+
+    class First(Weighted):
+        def forward(self, clips):
+            return super().forward(F.avg_pool3d(clips.repeat(1, 10, 1, 1, 1), (1, 2, 2)))
+
+    for kind in ("clip", "frame"):
+        torch.testing.assert_close(grad_cam(Last(weights), clips, 0, "layer", kind),
+                                   grad_cam(First(weights), clips, 0, "layer", kind))
+
+
+@pytest.mark.parametrize("shape, batch, read", [
+    ((2, 8, 56, 56, 96), 2, (2, 96, 8, 56, 56)), ((1, 16, 28, 28, 192), 1, (1, 192, 16, 28, 28)),
+    ((2, 512, 2, 7, 7), 2, (2, 512, 2, 7, 7)), ((8, 7, 7, 768), 2, (2, 768, 4, 7, 7)),
+    ((2, 196, 768), 2, None), ((2, 64, 64, 7, 7), 2, None),
+])  # fmt: skip
+def test_layouts_that_a_shape_gives_away(shape, batch, read):
+    maps = readable_map(torch.randn(shape), batch, (32, 224, 224))
+    assert (None if maps is None else tuple(maps.shape)) == read
 
 
 def test_a_layer_followed_by_a_change_in_place():
-    class InPlace(Weighed):
+    class InPlace(Weighted):
         def forward(self, clips):
             return torch.einsum("bfthw,kft->bk", self.layer(clips).mul_(2), self.weights)
 
@@ -139,7 +183,7 @@ def test_a_layer_followed_by_a_change_in_place():
 
 
 def test_probability_differs_from_the_logit_by_the_other_classes():
-    model = Weighed(SLOPES)
+    model = Weighted(SLOPES)
     chance = model(ACTIVATIONS / 50).softmax(1)[0, 0]
     logit = grad_cam(model, ACTIVATIONS / 50, 0, "layer")
     probability = grad_cam(model, ACTIVATIONS / 50, 0, "layer", score="probability")
@@ -147,13 +191,57 @@ def test_probability_differs_from_the_logit_by_the_other_classes():
 
 
 def test_upsampling_is_linear_with_cells_at_their_centres():
-    class Half(Weighed):
+    class Half(Weighted):
         def forward(self, clips):
             return super().forward(nn.functional.avg_pool3d(clips, 2))
 
     frames = torch.tensor([1.0, 1.0, 3.0, 3.0], dtype=torch.float64).view(1, 1, 4, 1, 1).expand(1, 1, 4, 2, 4)
     maps = grad_cam(Half(torch.ones(1, 1, 1, dtype=torch.float64)), frames, 0, "layer")
     assert maps.shape == (1, 4, 2, 4) and maps[0, :, 0, 0].tolist() == [1, 1.5, 2.5, 3]
+
+
+class Padded(nn.Module):
+    """Convolutions that sum up, with strides 2, 2 and 1; the score is the sum of the last one's maps."""
+
+    def __init__(self, kernel, pads, pool=None):
+        super().__init__()
+        self.kernel, self.pads, self.pool, self.layer = kernel, pads, pool, nn.Identity()
+
+    def forward(self, clips):
+        maps, weight = clips.mean(1, keepdim=True), clips.new_ones(1, 1, 1, self.kernel, self.kernel)
+        for _ in range(2):
+            maps = F.conv3d(F.pad(maps, (*self.pads, *self.pads)), weight, stride=(1, 2, 2))
+        if self.pool:  # as TensorFlow pads it: at the end alone
+            maps = F.max_pool3d(F.pad(maps, (0, 1, 0, 1)), (1, 3, 3), (1, 2, 2))
+        maps = self.layer(maps.relu()).sum((2, 3, 4))
+        return torch.cat([maps, -maps], 1)
+
+
+@pytest.mark.parametrize("kernel, pads, pool, off", [(7, (2, 3), 0, 1), (3, (0, 1), 1, 3), (4, (1, 1), 0, 0)])
+def test_maps_are_drawn_where_cells_look(kernel, pads, pool, off):
+    model, errors, pixels = Padded(kernel, pads, pool), {"field": [], "corners": []}, torch.arange(64.0)
+    for top, left in [(24, 24), (25, 30), (27, 22), (30, 33), (22, 29), (26, 26), (31, 31), (28, 23)]:
+        clips = torch.zeros(1, 3, 2, 64, 64)
+        clips[..., top:top + 8, left:left + 8] = 1
+        for align, rows in errors.items():
+            heat = grad_cam(model, clips, 0, "layer", align=align)[0, 0]
+            rows.append([heat.sum(1 - axis) @ pixels / heat.sum() - first - 3.5 for axis, first in enumerate((top, left))])
+    field, corners = (torch.tensor(errors[align]).mean(0) for align in ("field", "corners"))
+    assert field.abs().max() < 0.5 and (corners + off).abs().max() < 1
+    if not off:  # symmetric pads
+        torch.testing.assert_close(errors["field"], errors["corners"])
+
+
+def test_where_the_cells_of_both_networks_look():
+    clips = torch.rand(1, 3, 16, 64, 64)
+    i3d = I3D(4, width=0.125, temporal_strides=(2, 1, 1), spatial_strides=(2, 2, 2, 1, 1)).eval()
+    clstm = CLSTM(4, size=64, filters=(4, 4), strides=(2, 1), pools=(2, 2), padding="same").eval()
+    for model, expected in [(i3d, [(2, 1), (8, 7), (8, 7)]), (clstm, [(1, 0), (4, 2), (4, 2)])]:
+        with frozen_eval(model):
+            cells = [size // step for size, (step, _) in zip((16, 64, 64), expected, strict=True)]
+            assert _field.places(model, model.gradcam_layer, clips, cells) == expected
+            assert _field.places(model, model.gradcam_layer, clips, [3, 3, 3]) == [None] * 3  # does not fit: corners
+        assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_normalise():
@@ -171,39 +259,29 @@ def test_normalise():
         normalise(maps, "video")
 
 
-@pytest.mark.parametrize("stops", [None, RuntimeError("power cut"), KeyboardInterrupt()])
-def test_no_state_is_left(stops):
+@pytest.mark.parametrize("stops", [RuntimeError("power cut"), KeyboardInterrupt()])
+def test_no_hook_and_no_gradient_is_left(stops):
     class Net(nn.Module):
         gradcam_layer = "conv"
 
         def __init__(self):
             super().__init__()
-            self.conv, self.norm = nn.Conv3d(3, 4, 3), nn.BatchNorm3d(4)
-            self.drop, self.head = nn.Dropout(0.5), nn.Linear(4, 2)
+            self.conv, self.stops = nn.Conv3d(3, 4, 3), None
 
         def forward(self, clips):
-            pooled = self.drop(self.norm(self.conv(clips)).mean((2, 3, 4)))
-            if stops is not None:
-                raise stops
-            return self.head(pooled)
+            maps = self.conv(clips)
+            if self.stops is not None:
+                raise self.stops
+            return maps.mean((2, 3, 4))
 
-    torch.manual_seed(0)
     model, clips = Net().train(), torch.rand(2, 3, 4, 6, 6, requires_grad=True)
-    model.norm.eval()
-    model.head.bias.requires_grad_(False)
-    weights = {name: value.clone() for name, value in model.state_dict().items()}
-    if stops is None:
-        with torch.no_grad():
-            first = grad_cam(model, clips, 0)
-        assert torch.equal(first, grad_cam(model, clips, 0)) and first.shape == (2, 4, 6, 6)
-    else:
-        with pytest.raises(type(stops)):
-            grad_cam(model, clips, 0)
-    assert clips.grad is None and all(weight.grad is None for weight in model.parameters())
-    assert not any(module._forward_hooks or module._backward_hooks for module in model.modules())
-    assert model.training and model.conv.training and not model.norm.training
-    assert model.conv.weight.requires_grad and not model.head.bias.requires_grad
-    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
+    with torch.no_grad():
+        assert torch.equal(grad_cam(model, clips, 0), grad_cam(model, clips, 0))
+    model.stops = stops
+    with pytest.raises(type(stops)):
+        grad_cam(model, clips, 0)
+    assert clips.grad is None and all(weight.grad is None and weight.requires_grad for weight in model.parameters())
+    assert not any(module._forward_hooks or module._backward_hooks for module in model.modules()) and model.training
 
 
 def test_errors_say_what_to_do():
@@ -228,6 +306,16 @@ def test_errors_say_what_to_do():
                            ({"targets": 2}, r"classes 0\.\.1")]:
         with pytest.raises(ValueError, match=message):
             grad_cam(model, clips, layer="embed", **wrong)
+    with pytest.raises(ValueError, match='output="probabilities"'):
+        grad_cam(nn.Sequential(model, nn.Softmax(1)), clips, 0, "0.embed")
+    torch.testing.assert_close(grad_cam(model, clips, 0, "embed", score="probability"), grad_cam(
+        nn.Sequential(model, nn.Softmax(1)), clips, 0, "0.embed", score="probability", output="probabilities"))
+    tokens = grad_cam(model, clips, 0, "block", reshape=lambda rows: rows.transpose(1, 2).unflatten(2, (2, 2, 2)))
+    assert tokens.shape == (2, 4, 4, 4)
+    with pytest.raises(ValueError, match="attention weights"):
+        grad_cam(nn.Sequential(nn.Softmax(4), Pooled()), clips, 0, "0")
+    with pytest.raises(ValueError, match="more cells than"):
+        grad_cam(nn.Sequential(nn.Upsample(scale_factor=2), Pooled()), clips, 0, "0")
     with pytest.raises(ValueError, match="does not depend"):
         grad_cam(nn.Sequential(nn.Conv3d(3, 4, 1), Blind()), clips, 0, "0")
     with pytest.raises(ValueError, match="to_clip"):
@@ -239,3 +327,8 @@ def test_errors_say_what_to_do():
 class Blind(nn.Module):
     def forward(self, maps):
         return maps.detach().mean((2, 3, 4))
+
+
+class Pooled(nn.Module):
+    def forward(self, maps):
+        return maps.square().mean((2, 3, 4))

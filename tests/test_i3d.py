@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from interp.models import I3D, build
-from interp.models.i3d import MaxPool3dSame, Unit3d, same_padding, variables
+from interp.models.i3d import MaxPool3dSame, Unit3d
+from interp.models.network import same_padding
 
 DATA = Path(__file__).parent / "data"
 CASES = {  # name: classes, clip (T,H,W), temporal strides, parameters
@@ -19,6 +20,17 @@ CASES = {  # name: classes, clip (T,H,W), temporal strides, parameters
     "ssv2": (174, (16, 224, 224), (1, 1, 2), 12_465_614),
     "kinetics": (400, (16, 224, 224), (2, 2, 2), 12_697_264),
 }
+
+
+def variables(model: I3D):
+    """(TensorFlow variable name, tensor) of all that the released checkpoints hold; kernels (O,I,D,H,W)."""
+    last = {"conv_3d.weight": "conv_3d/w", "conv_3d.bias": "conv_3d/b", "batch_norm.bias": "batch_norm/beta",
+            "batch_norm.running_mean": "batch_norm/moving_mean",
+            "batch_norm.running_var": "batch_norm/moving_variance"}  # fmt: skip
+    for key, tensor in model.state_dict(keep_vars=True).items():
+        *path, module, leaf = key.split(".")
+        if f"{module}.{leaf}" in last:  # batch normalisation has no scale there
+            yield "/".join([*path, last[f"{module}.{leaf}"]]), tensor
 
 
 def made_up(model: I3D) -> I3D:
@@ -58,12 +70,12 @@ def test_known_answers(name):
 
 def test_every_variable_name_and_shape():
     with (DATA / "i3d_variables.csv").open() as file:
-        wanted = {row["variable"]: tuple(map(int, row["shape"].split("x"))) for row in csv.DictReader(file)}
+        expected = {row["variable"]: tuple(map(int, row["shape"].split("x"))) for row in csv.DictReader(file)}
     got = {
         name: tuple(t.permute(2, 3, 4, 1, 0).shape) if t.ndim == 5 else tuple(t.shape)
         for name, t in variables(I3D(400))
     }
-    assert got == wanted and len(got) == 230
+    assert got == expected and len(got) == 230
 
 
 @pytest.mark.parametrize(
@@ -155,14 +167,9 @@ def test_arguments_out_of_range_are_refused(arguments):
 
 def test_clips_of_other_axes_are_refused():
     model = I3D(5, width=0.125)
-    for clips in (
-        torch.rand(3, 8, 32, 32),
-        torch.rand(1, 8, 32, 32, 3),
-        torch.zeros(1, 3, 8, 32, 32, dtype=torch.uint8),
-    ):
-        with pytest.raises(ValueError, match="wants float clips"):
+    for clips in (torch.rand(3, 8, 32, 32), torch.rand(1, 8, 32, 32, 3), torch.zeros(1, 3, 8, 32, 32).byte()):
+        with pytest.raises(ValueError, match="expected float clips"):
             model(clips)
-    with pytest.raises(ValueError, match="config"):
-        build({"model": "vit"})
-    with pytest.raises(ValueError, match="depth"):
-        build({"model": "i3d", "depth": 3})
+    for config, word in (({"model": "vit"}, "config"), ({"model": "i3d", "depth": 3}, "depth")):
+        with pytest.raises(ValueError, match=word):
+            build(config)

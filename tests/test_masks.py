@@ -1,4 +1,4 @@
-"""The mask search: step by step against known searches, each clip alone, the model back as it came."""
+"""The mask search: step by step against known searches, each clip alone, the model restored."""
 
 import dataclasses
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from interp import borrow, masks, perturb, recipes
+from interp import recipes
+from interp.core import masks, perturb, windows
 from interp.models import CLSTM, I3D
 
 ANSWERS = np.load(Path(__file__).parent / "data" / "search.npz")
@@ -66,34 +67,34 @@ def test_central_start_of_very_short_clips(num_frames, expected):
 def test_table_learning_rate_cannot_move_a_frame_across_one_half():
     model, clips, target = known(0)
     found = masks.find_masks(model, clips, target, recipes.SOMETHING_MASK_TABLE)
-    assert torch.equal(found.snapped, (found.starts > 0).to(found.masks))
+    assert torch.equal(found.binary_masks, (found.starts > 0).to(found.masks))
 
 
 def test_total_variation():
     mask = torch.tensor([[0.0, 1.0, 0.5, 0.5, 0.0]], dtype=torch.float64)
     # Inner differences 0.5, 0 twice, the outer 1 and 0.5 once: 1 + 2 * 0.125 + 0.125.
-    assert masks.total_variation(mask).tolist() == [1.375]
-    assert masks.total_variation(mask, beta=1).tolist() == [1 + 2 * 0.5 + 0.5]
+    assert windows.total_variation(mask).tolist() == [1.375]
+    assert windows.total_variation(mask, beta=1).tolist() == [1 + 2 * 0.5 + 0.5]
     constant = torch.full((2, 6), 0.5, requires_grad=True)
-    masks.total_variation(constant).sum().backward()
+    windows.total_variation(constant).sum().backward()
     assert constant.grad.eq(0).all()
-    assert masks.total_variation(torch.rand(3, 2)).tolist() == [0, 0, 0]
+    assert windows.total_variation(torch.rand(3, 2)).tolist() == [0, 0, 0]
     answers = np.load(Path(__file__).parent / "data" / "perturb.npz")
     for name in (name for name in answers.files if name.endswith("tv")):
-        own = masks.total_variation(torch.from_numpy(answers[name.replace("tv", "mask")])[None])
+        own = windows.total_variation(torch.from_numpy(answers[name.replace("tv", "mask")])[None])
         assert abs(own.item() - answers[name]) < 1e-10
     with pytest.raises(ValueError, match="beta: expected at least 1"):
-        masks.total_variation(mask, beta=0.5)
+        windows.total_variation(mask, beta=0.5)
 
 
 @pytest.mark.parametrize("perturbation", ["freeze", "reverse", "shuffle", "blur"])
 @pytest.mark.parametrize("start", ["central", "random", "best-window"])
-def test_a_clip_depends_on_no_neighbour_and_no_chunk(perturbation, start):
+def test_a_clip_depends_on_no_neighbour_and_no_batch_size(perturbation, start):
     model, clips = toy()
     ids = list("abcde")
     found = masks.find_masks(model, clips, None, SHORT, perturbation, start, ids=ids)
-    for chunk in (1, 2, 3):
-        again = masks.find_masks(model, clips, None, SHORT, perturbation, start, ids=ids, chunk=chunk)
+    for batch_size in (1, 2, 3):
+        again = masks.find_masks(model, clips, None, SHORT, perturbation, start, ids=ids, batch_size=batch_size)
         torch.testing.assert_close(again.masks, found.masks, rtol=0, atol=1e-5)
         torch.testing.assert_close(again.losses, found.losses, rtol=0, atol=1e-5)
     for i, name in enumerate(ids):
@@ -101,9 +102,9 @@ def test_a_clip_depends_on_no_neighbour_and_no_chunk(perturbation, start):
         torch.testing.assert_close(alone.masks[0], found.masks[i], rtol=0, atol=1e-5)
 
 
-def test_chunk_is_an_upper_bound():
+def test_batch_size_is_an_upper_bound():
     model, clips = toy(batch=7)
-    masks.find_masks(model, clips, recipe=SHORT, chunk=3)
+    masks.find_masks(model, clips, recipe=SHORT, batch_size=3)
     assert max(model.batches) == 3
 
 
@@ -116,7 +117,7 @@ def test_scores_and_final_losses_are_of_the_masks_given():
             originals = model(clips).softmax(1)[:, 1]
         torch.testing.assert_close(found.scores, scores)
         torch.testing.assert_close(found.originals, originals)
-        length, variation = found.masks.sum(1), masks.total_variation(found.masks)
+        length, variation = found.masks.sum(1), windows.total_variation(found.masks)
         torch.testing.assert_close(found.final_losses, 0.01 * length + 0.02 * variation + scores)
         assert found.targets.tolist() == [1] * 5
 
@@ -125,7 +126,7 @@ def test_stopping_lets_clips_leave_and_keeps_their_least_loss():
     model, clips = toy(batch=6)
     whole = masks.find_masks(model, clips)
     stop = masks.Stop(patience=15, tolerance=0.02, minimum=10)
-    found = masks.find_masks(model, clips, stop=stop, chunk=4)
+    found = masks.find_masks(model, clips, stop=stop, batch_size=4)
     assert len(set(found.steps.tolist())) > 1 and found.steps.max() < 300
     assert len(set(model.batches)) > 2  # the batch shrinks as clips leave
     for i, steps in enumerate(found.steps.tolist()):
@@ -140,15 +141,6 @@ def test_a_stop_that_is_none_is_refused():
             masks.Stop(**wrong)
 
 
-def test_few_large_clips_at_once_where_the_cache_matters(monkeypatch):
-    model, clips = Layered().eval(), torch.rand(40, 3, 4, 6, 6)
-    assert borrow.capacity(model, clips, None, None) == borrow.CPU_CHUNK
-    monkeypatch.setattr(borrow, "LARGE_CLIP", 0)
-    assert borrow.capacity(model, clips, None, None) == borrow.CPU_FEW
-    wide = nn.Sequential(nn.Conv3d(3, 2, 1), nn.AdaptiveAvgPool3d(1), nn.Flatten()).eval()
-    assert borrow.capacity(wide, clips, None, None) == borrow.CPU_CHUNK
-
-
 def test_path_leads_from_the_start_to_the_mask():
     model, clips = toy()
     found = masks.find_masks(model, clips, recipe=SHORT, keep_path=True)
@@ -158,7 +150,7 @@ def test_path_leads_from_the_start_to_the_mask():
     torch.testing.assert_close(found.path[:, 11], before.masks, rtol=0, atol=1e-6)
 
 
-def test_random_start_hangs_on_seed_and_id_alone():
+def test_random_start_depends_on_seed_and_id_alone():
     def draw(ids, seed):
         return masks.random_start(16, ids, torch.Generator().manual_seed(seed))
 
@@ -170,7 +162,7 @@ def test_random_start_hangs_on_seed_and_id_alone():
     assert draw(["a"], 3).abs().max() <= 5
 
 
-def test_start_of_ones_own():
+def test_logits_as_start():
     model, clips = toy()
     logits = torch.linspace(-2, 2, 8)
     for start in (logits, logits.expand(5, 8)):
@@ -201,7 +193,7 @@ def state(model):
 
 
 @pytest.mark.parametrize("stops", [None, RuntimeError("power cut"), KeyboardInterrupt()])
-def test_the_model_comes_back_as_it_was_lent(stops):
+def test_the_model_is_restored(stops):
     torch.manual_seed(0)
     model = Layered(stops).train()
     model.norm.eval()
@@ -216,24 +208,10 @@ def test_the_model_comes_back_as_it_was_lent(stops):
         torch.testing.assert_close(first.masks, second.masks, rtol=0, atol=1e-5)  # eval mode: no dropout
     else:
         with pytest.raises(type(stops)):
-            masks.find_masks(model, clips, recipe=SHORT, chunk=2)
+            masks.find_masks(model, clips, recipe=SHORT, batch_size=2)
     after = state(model)
     assert after[0] == before[0] and after[1] == before[1] and after[3] == before[3]
     assert all(torch.equal(after[2][name], value) for name, value in before[2].items())
-
-
-def test_a_lone_clip_is_asked_twice_where_that_is_faster_and_answers_the_same(monkeypatch):
-    torch.manual_seed(0)
-    model, clips, seen = Layered().eval(), torch.rand(1, 3, 4, 6, 6), []
-    model.conv.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
-    expected = masks.find_masks(model, clips, recipe=SHORT, chunk=1)
-    assert set(seen) == {1}
-    monkeypatch.setattr(borrow, "_two_are_faster", lambda model, two: True)
-    seen.clear()
-    found = masks.find_masks(model, clips, recipe=SHORT)
-    torch.testing.assert_close(found.masks, expected.masks, rtol=0, atol=1e-5)
-    torch.testing.assert_close(found.originals, expected.originals)
-    assert 1 not in seen and model not in borrow._DOUBLED
 
 
 def test_scores_that_are_not_finite_name_the_clip():
@@ -242,7 +220,7 @@ def test_scores_that_are_not_finite_name_the_clip():
     with pytest.raises(ValueError, match="not finite for clip c33"):
         masks.find_masks(model, clips, ids=["c0", "c11", "c22", "c33", "c44"], recipe=SHORT)
     with pytest.raises(ValueError, match="not finite for clip 3 "):
-        masks.best_windows(model, clips)
+        windows.best_windows(model, clips)
 
     class Breaks(Motion):
         def forward(self, clips):
@@ -263,9 +241,12 @@ def test_scores_that_are_not_finite_name_the_clip():
     ({"start": "middle"}, "best-window"),
     ({"start": torch.zeros(3, 8)}, r"\(8,\) or \(2, 8\)"),
     ({"perturbation": "melt"}, "freeze, reverse"),
-    ({"stop": 3}, "masks.Stop"),
-    ({"precision": "half"}, "fp32, bf16"),
-    ({"chunk": 0}, "at least 1"),
+    ({"stop": 3}, "Stop.patience"),
+    ({"precision": "half"}, "fp32 or bf16"),
+    ({"batch_size": 0}, "at least 1"),
+    ({"method": "exact", "start": "central"}, "takes no start"),
+    ({"method": "exact", "keep_path": True}, "takes no start"),
+    ({"method": "luck"}, "gradient"),
     ({"ids": ["a"]}, "each of the 2 clips"),
     ({"model": lambda clips: clips}, "nn.Module"),
     ({"model": nn.Flatten(2)}, r"expected logits \(B,K\)"),
@@ -298,15 +279,6 @@ def test_half_precision_moves_the_steps_alone(kind):
     torch.testing.assert_close(half.scores, model(perturbed).softmax(1).gather(1, half.targets[:, None])[:, 0])
 
 
-def test_memory_at_hand_sets_the_chunk(monkeypatch):
-    torch.manual_seed(0)
-    model, clips = Layered().eval(), torch.rand(9, 3, 4, 6, 6)
-    kept = borrow._bytes_kept(model, clips[:2])
-    monkeypatch.setattr(borrow, "_free_bytes", lambda device: 3.5 * kept / borrow.MEMORY_SHARE)
-    assert borrow.capacity(model, clips, None, None) == 3
-    assert borrow.even(9, 4) == 3 and borrow.even(1, 16) == 1 and borrow.even(17, 16) == 9
-
-
 def test_out_of_memory_halves_the_batch():
     class Small(Motion):
         def forward(self, clips):
@@ -317,5 +289,5 @@ def test_out_of_memory_halves_the_batch():
     model, clips = toy()
     small = Small(model.weight.data, model.bias.data)
     expected = masks.find_masks(model, clips, recipe=SHORT)
-    found = masks.find_masks(small, clips, recipe=SHORT, chunk=5)
+    found = masks.find_masks(small, clips, recipe=SHORT, batch_size=5)
     torch.testing.assert_close(found.masks, expected.masks, rtol=0, atol=1e-5)

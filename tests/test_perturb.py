@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from interp import perturb
+from interp.core import perturb
 
 SHARED = Path(__file__).parents[2] / "shared" / "masks" / "perturb.npz"
 CARRIED = Path(__file__).parent / "data" / "perturb.npz"
@@ -154,7 +154,7 @@ def test_register(monkeypatch):
     perturb.register("wrong")(lambda masks: masks)
     with pytest.raises(ValueError, match=r"'wrong': expected matrices \(1, 4, 4\)"):
         perturb.apply("wrong", clips, torch.zeros(1, 4))
-    with pytest.raises(ValueError, match="package's own"):
+    with pytest.raises(ValueError, match="built-in"):
         perturb.register("freeze")
 
 

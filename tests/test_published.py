@@ -9,7 +9,7 @@ import torch
 
 pytest.importorskip("pandas")
 
-from interp import measure, measure_maps, published  # noqa: E402
+from interp.study import measures, published  # noqa: E402
 
 SHARED = Path(__file__).parents[2] / "shared" / "published"
 
@@ -33,16 +33,16 @@ def test_there_are_31_and_8_clips_under_both_models_in_the_same_order():
     [("something", "i3d", 6.35), ("something", "clstm", 10.06), ("kth", "i3d", 14.875), ("kth", "clstm", 10.875)],
 )
 def test_mask_lengths_are_the_known_ones(dataset, model, mean):
-    assert measure.length(masks(dataset, model)).float().mean().item() == pytest.approx(mean, abs=0.006)
+    assert measures.length(masks(dataset, model)).float().mean().item() == pytest.approx(mean, abs=0.006)
 
 
 def test_first_frames_are_the_known_ones():
-    first = [measure.first_frame(masks("something", model)).mean().item() for model in published.MODELS]
+    first = [measures.first_frame(masks("something", model)).mean().item() for model in published.MODELS]
     assert first == pytest.approx([5.7, 2.9], abs=0.05)
 
 
 def test_29_of_i3ds_masks_are_not_of_an_initial_shape():
-    assert (~measure.is_central_start(masks("something", "i3d"))).sum() == 29
+    assert (~measures.is_central_start(masks("something", "i3d"))).sum() == 29
 
 
 @pytest.mark.parametrize(("model", "means"), [("i3d", (0.800, 0.019, 0.235)), ("clstm", (0.468, 0.183, 0.246))])
@@ -98,17 +98,5 @@ def test_the_table_holds_the_results():
     row = table[(table["id"] == "126217") & (table["model"] == "i3d")].iloc[0]
     assert row["mask"].tolist() == [0.0] * 6 + [1.0] * 4 + [0.0] * 6 and (row["FS"], row["RS"]) == (0.003, 0.0)
     one = next(r for r in published.results("something", "i3d") if r.id == "126217")
-    assert row["blobs"] == measure_maps.blobs(one.map).count.mean() and row["cells"] == 49
+    assert row["blobs"] == measures.blobs(one.map).count.mean() and row["cells"] == 49
     assert table["OS"].isna().sum() == 18  # KTH's, and one clip of Something-Something
-
-
-def test_pairs_are_drawn_where_the_numbers_say():
-    from interp import plots_pairs
-
-    figure = plots_pairs.against({"length": {"a": ([1, 1, 3], [2, 2, 5]), "b": ([4], [4])}})
-    axes = figure.axes[0]
-    assert axes.collections[0].get_offsets().tolist() == [[1, 2], [3, 5]]
-    assert axes.collections[0].get_sizes().tolist() == [56, 28]  # two clips on one point
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("I3D", "C-LSTM")
-    with pytest.raises(ValueError, match="the same clips"):
-        plots_pairs.against({"length": {"a": ([1], [2, 3])}})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from interp import train_log, train_report
+from interp.training import log
 
 ROOT = Path(__file__).parents[1]
 WEIZMANN = ROOT.parent / "shared" / "real" / "weizmann"
@@ -32,7 +32,7 @@ def test_both_networks_learn_from_sixty_real_videos(model, tmp_path):
     ended = subprocess.run(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, capture_output=True,
                            timeout=600)
     assert ended.returncode == 0, ended.stderr[-2000:]
-    header, epochs = train_log.header(tmp_path / "log.jsonl"), train_log.read(tmp_path / "log.jsonl")
+    header, epochs = log.header(tmp_path / "log.jsonl"), log.read(tmp_path / "log.jsonl")
     assert header["data"]["train"]["clips"] == 60 and header["data"]["validation"]["clips"] == 30
     assert header["data"]["train"]["classes"] == 10 and len(epochs) == 12
     assert epochs[-1]["train_loss"] < 0.85 * epochs[0]["train_loss"]
@@ -42,9 +42,9 @@ def test_both_networks_learn_from_sixty_real_videos(model, tmp_path):
 
 @pytest.mark.parametrize("model", ["i3d", "clstm"])
 def test_the_long_run_is_kept(model):
-    log = train_report.shipped_log(model, "weizmann")
-    header, facts = train_log.header(log), train_report.facts(log)
+    path = log.shipped_log(model, "weizmann")
+    header, facts = log.header(path), log.facts(path)
     assert LEFT_OUT in header["command"] and f"--model {model}" in header["command"]
     assert facts["training clips"] == 60 and facts["validation clips"] == 30
-    whole, of = facts["epochs"].split(" of ")
-    assert whole == of
+    done, planned = facts["epochs"].split(" of ")
+    assert done == planned

@@ -38,11 +38,11 @@ def drawn(num_frames=4, size=(3, 5), channels_last=False):
 @pytest.mark.parametrize("num_frames", [1, 4])
 def test_values_and_gradients_are_the_equations(gate, size, channels_last, num_frames):
     gates, kernel = drawn(num_frames, size, channels_last)
-    found, expected = convolutional_lstm(gates, kernel, gate), plain(gates, kernel, gate)
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    states, expected = convolutional_lstm(gates, kernel, gate), plain(gates, kernel, gate)
+    torch.testing.assert_close(states, expected, rtol=1e-12, atol=1e-12)
     weights = torch.randn_like(expected)
-    own, wanted = (torch.autograd.grad((states * weights).sum(), (gates, kernel)) for states in (found, expected))
-    for a, b in zip(own, wanted, strict=True):
+    grads = (torch.autograd.grad((x * weights).sum(), (gates, kernel)) for x in (states, expected))
+    for a, b in zip(*grads, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
@@ -50,16 +50,16 @@ def test_gradient_against_finite_differences():
     assert torch.autograd.gradcheck(lambda *inputs: convolutional_lstm(*inputs, "sigmoid"), drawn(3))
 
 
-@pytest.mark.parametrize("resting", [0, 1])
-def test_the_gradient_to_one_side_alone(resting):
+@pytest.mark.parametrize("fixed", [0, 1])
+def test_the_gradient_to_one_side_alone(fixed):
     inputs = drawn()
-    wanted = torch.autograd.grad(plain(*inputs, "sigmoid").sum(), inputs)[1 - resting]
-    inputs[resting].requires_grad_(False)
-    (found,) = torch.autograd.grad(convolutional_lstm(*inputs, "sigmoid").sum(), inputs[1 - resting])
-    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+    expected = torch.autograd.grad(plain(*inputs, "sigmoid").sum(), inputs)[1 - fixed]
+    inputs[fixed].requires_grad_(False)
+    (grad,) = torch.autograd.grad(convolutional_lstm(*inputs, "sigmoid").sum(), inputs[1 - fixed])
+    torch.testing.assert_close(grad, expected, rtol=1e-10, atol=1e-12)
 
 
-def test_without_gradients_the_answer_is_the_same_and_nothing_given_is_changed():
+def test_without_gradients_the_states_are_the_same_and_the_gates_unchanged():
     gates, kernel = drawn()
     before = gates.detach().clone()
     states = convolutional_lstm(gates, kernel, "sigmoid")
@@ -71,10 +71,10 @@ def test_without_gradients_the_answer_is_the_same_and_nothing_given_is_changed()
 def test_bfloat16_stays_near_float64():
     gates, kernel = drawn()
     kernel = kernel.detach() * 0.2
-    wanted = plain(gates, kernel, "sigmoid")
-    found = convolutional_lstm(gates.bfloat16(), kernel, "sigmoid")  # the kernel follows the gates' type
-    assert found.dtype == torch.bfloat16
-    torch.testing.assert_close(found.double(), wanted, rtol=0, atol=0.03)
+    expected = plain(gates, kernel, "sigmoid")
+    states = convolutional_lstm(gates.bfloat16(), kernel, "sigmoid")  # the kernel follows the gates' type
+    assert states.dtype == torch.bfloat16
+    torch.testing.assert_close(states.double(), expected, rtol=0, atol=0.03)
 
 
 def test_a_second_derivative_is_refused():

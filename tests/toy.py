@@ -1,17 +1,11 @@
 """A network and a dataset small enough that a training run of the tests takes a second.
 
-Source: this project's own. Axes: frames (T,H,W,3) uint8, clips (B,C,T,H,W). As a script it trains, for the
-tests that
-kill it: ``python tests/toy.py OUT [--resume] [--sleep S] [--epochs N] ...``.
+Axes: frames (T,H,W,3) uint8, clips (B,C,T,H,W). As a script it trains for the test under torchrun: `toy.py OUT`.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import signal
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +14,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from interp import recipes, train  # noqa: E402
+from interp import recipes  # noqa: E402
 
 RECIPE = recipes.TrainRecipe(
     "toy", "i3d", "folder", num_frames=4, size=(8, 8), epochs=3, optimizer="adam", learning_rate=0.01,
@@ -36,9 +30,9 @@ class Toy:
     flip = {0: 0, 1: 1}
     name = "toy"
 
-    def __init__(self, count: int = 44, seed: int = 0, sleep: float = 0.0) -> None:
+    def __init__(self, count: int = 44, seed: int = 0) -> None:
         self.ids = [f"clip-{i}" for i in range(count)]
-        self.seed, self.sleep = seed, sleep
+        self.seed = seed
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -46,7 +40,6 @@ class Toy:
     def __getitem__(self, index: int) -> tuple[np.ndarray, int, int]:
         if index >= len(self):
             raise IndexError(index)
-        time.sleep(self.sleep)
         frames = np.random.default_rng((self.seed, index)).integers(0, 120, (4, 8, 8, 3), np.uint8)
         label = index % 2
         frames[:, :, 4 * label : 4 * label + 4] += 80
@@ -73,23 +66,10 @@ class Net(nn.Module):
 
 
 def net(seed: int = 0, norm: bool = True) -> Net:
-    """A freshly drawn ``Net``, the same for the same seed."""
+    """A freshly drawn `Net`, the same for the same seed."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return Net(norm)
-
-
-def kill_once(out: Path, epoch: int) -> None:
-    """Rank 1 kills itself after three steps of that epoch, and leaves a file that says so."""
-    update = train._Run._update
-
-    def deadly(run, seen):
-        update(run, seen)
-        if (run.epoch, run.step, run.world.rank) == (epoch, 2, 1) and run.world.restarts == 0:
-            (out / "killed").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    train._Run._update = deadly
 
 
 def damaged(root: Path, place: int) -> Path:
@@ -99,28 +79,10 @@ def damaged(root: Path, place: int) -> Path:
     return root
 
 
-def main() -> None:
-    """Trains with the arguments of the command line."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("out")
-    parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--sleep", type=float, default=0.0)
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--micro-batch", type=int)
-    parser.add_argument("--optimizer", default="adam")
-    parser.add_argument("--no-norm", action="store_true")
-    parser.add_argument("--kill-at", type=int, help="epoch in which rank 1 kills itself, the first time")
-    args = parser.parse_args()
-    if args.kill_at is not None:
-        kill_once(Path(args.out), args.kill_at)
-    torch.set_num_threads(1)
-    recipe = recipes.change(RECIPE, epochs=args.epochs, optimizer=args.optimizer)
-    train.train(
-        recipe, Toy(sleep=args.sleep), Toy(10, seed=1), args.out, resume=args.resume, device="cpu",
-        cache="none", checkpoint_every=2, micro_batch=args.micro_batch, model=net(norm=not args.no_norm),
-        progress=False, precision="fp32",
-    )  # fmt: skip
-
-
 if __name__ == "__main__":
-    main()
+    from interp.training import train
+
+    torch.set_num_threads(1)
+    model = net(norm=False)
+    model.dropout.p = 0.0
+    train(RECIPE, Toy(), Toy(10, seed=1), sys.argv[1], device="cpu", model=model, progress=False, precision="fp32")

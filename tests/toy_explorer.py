@@ -1,18 +1,19 @@
-"""A clip in which a square climbs, and two small networks that mind the order of its frames; see test_explorer.py."""
+"""A clip in which a square climbs, and two small networks that depend on the order of frames."""
 
 import dataclasses
 
 import torch
 from torch import nn
 
-from interp import perturb, recipes
+from interp import recipes
+from interp.core import perturb
 
 SHORT = dataclasses.replace(recipes.SOMETHING_MASK, iterations=30)
 CLASSES = ["Moving something up", "Moving something down", "Turning <left> & right", "Holding something"]
 
 
 class Net(nn.Module):
-    """Its answer hangs on when the square is where; `shift` makes another network."""
+    """Its scores depend on when the square is where; `shift` makes another network."""
 
     def __init__(self, num_frames: int = 16, shift: int = 16):
         super().__init__()
@@ -41,7 +42,7 @@ def clip_of(num_frames: int = 16, size: int = 32) -> torch.Tensor:
 
 
 def truth(model, clip, mask: str, kind: str) -> torch.Tensor:
-    """The softmax (K,) of the clip under a hard mask, asked one by one and without the package's tables."""
+    """The softmax (K,) of the clip under a binary mask, computed alone and without the package's tables."""
     hard = torch.tensor([[float(digit) for digit in mask]])
     with torch.no_grad():
         return model.eval()(perturb.apply(kind, clip[None], hard)).softmax(1)[0]

@@ -4,7 +4,7 @@
     python book/_scripts/build.py test [ARGS]   unit tests, and every chapter, quick (ARGS go to pytest)
     python book/_scripts/build.py data          only the dataset, to .cache/motion
 
-Sources stay without outputs. A chapter runs once, in a copy, through nbmake; Jupyter Book only renders. The
+Sources stay without outputs. A chapter runs once, in a copy, by nbclient; Jupyter Book only renders. The
 executed copy is kept in .cache/executed and taken again while the notebook, the package, the dataset's
 recipe, the scale and the versions of Python and torch are the same. A chapter sees two variables:
 INTERP_SCALE (quick, book or paper) and INTERP_DATA (the dataset's folder). It must leave no file that its
@@ -27,7 +27,10 @@ from importlib import metadata, util
 from pathlib import Path
 
 import interface  # beside this file
+import nbformat
 import yaml
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".cache"
@@ -142,15 +145,16 @@ def execute(notebook: Path, scale: str, package: str) -> dict | None:
             shutil.copy(kept, here)
             return record
     print(f"{notebook.stem}: running at the {scale} scale", flush=True)
-    begin = time.perf_counter()
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header"]
-    command += ["--nbmake", "--overwrite", f"--nbmake-timeout={CELL_SECONDS}", str(here)]
-    if subprocess.run(command, cwd=ROOT, env=environment(scale)).returncode != 0:
+    begin, content = time.perf_counter(), nbformat.read(here, as_version=4)
+    client = NotebookClient(content, timeout=CELL_SECONDS, kernel_name="python3", store_widget_state=False,
+                            resources={"metadata": {"path": str(here.parent)}})  # fmt: skip
+    try:
+        client.execute(env=environment(scale))
+    except CellExecutionError as error:
+        print(f"{notebook.stem}: {error}", file=sys.stderr)
         return None
     record = {"fingerprint": fingerprint, "scale": scale, "seconds": round(time.perf_counter() - begin, 1)}
-    content = json.loads(here.read_text(encoding="utf-8"))
-    content["metadata"].pop("widgets", None)  # state for a widget manager, which a static page has not
-    here.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+    nbformat.write(content, here)
     EXECUTED.mkdir(parents=True, exist_ok=True)
     shutil.copy(here, kept)
     record_file.write_text(json.dumps(record))
@@ -171,7 +175,7 @@ def write_run_times(records: dict[str, dict]) -> None:
 
 
 def write_interface() -> None:
-    """The reference of every public function and class: completes the copy's page, and adds one for each floor."""
+    """The reference of every public function and class: completes the copy's page, and adds one for each folder."""
     texts, toc = interface.pages(), COPY / "_toc.yml"
     first = COPY / "book" / "interface.md"
     texts["interface"] = first.read_text(encoding="utf-8") + "\n" + texts["interface"]

@@ -3,7 +3,7 @@
 _config.yml names it among the extensions; build.py puts this folder on the path of the build. After Sphinx's
 "Developing extensions" (events doctree-resolved and html-page-context). No axes.
 
-- `interp.masks.find_masks`, `masks.find_masks()` or `find_masks` in a page's text becomes a link to the interface.
+- `interp.core.masks.find_masks`, `masks.find_masks()` or `find_masks` in a page's text becomes a link to the interface.
 - Every page gets a description, from its first paragraph, and the Open Graph and Twitter tags for a preview.
 - What the theme's HTML says wrongly to a screen reader is mended.
 """
@@ -37,17 +37,17 @@ def targets(domain) -> dict[str, tuple[str, str]]:
             if "." in name or "_" in name or name != name.lower():
                 found.setdefault(name, set()).add((place.docname, place.node_id))
     known = {name: places.pop() for name, places in found.items() if len(places) == 1}
-    for name in domain.modules:  # a room's own place, not that of a function of its name
+    for name in domain.modules:  # a module's own place, not that of a function of its name
         module = domain.modules[name]
         known[name] = (module.docname, module.node_id)
     return known
 
 
 def shortcuts() -> dict[str, str]:
-    """What `interp` itself gives: 'interp.find_masks' is 'interp.masks.find_masks'."""
+    """What `interp` itself gives: 'interp.find_masks' is 'interp.core.masks.find_masks'."""
     import interp
 
-    return {f"interp.{name}": f"interp.{home}.{name}" for name, home in interp._HOMES.items() if home}
+    return {f"interp.{name}": f"interp.{home}.{name}" for name, home in interp._HOMES.items()}
 
 
 def link_names(app, doctree, docname: str) -> None:

@@ -1,11 +1,11 @@
-"""Writes the interface reference from the package's sources: every public function and class, room by room.
+"""Writes the interface reference from the package's sources: every public function and class, a page for each folder.
 
     python book/_scripts/interface.py       prints the generated pages, as MyST
 
 Names, signatures, fields and docstrings are read from the syntax tree, not from imported modules, so that the
 page is the same on every machine; only the help of the commands is asked for. The docstrings' conventions are the
 package's own: paragraphs; a line "name: words" with its continuation indented; examples behind >>> or indented by
-four; names in single backticks. The rooms come in the order of the floors that tests/test_house_rules.py holds.
+four; names in single backticks.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# A page for each floor of FLOORS, named and titled by one of its rooms; a floor with none of these by its first.
+# A page for each folder of the package, lowest layer first.
 TITLES = {
-    "whole": "Ground floor: files, recipes, perturbations", "models": "Networks", "data": "Data", "train": "Training",
-    "masks": "Masks and maps", "explain": "Explanations", "measure": "Measures", "checks": "Checks",
-    "figures": "Figures", "widgets": "Widgets", "commands": "Commands", "__main__": "The whole package",
+    "recipes": "Recipes", "io": "Files", "core": "Masks and maps", "models": "Networks", "data": "Data",
+    "data.motion": "Generated clips", "training": "Training", "study": "The study", "show": "Figures and widgets",
+    "cli": "Commands", "interp": "The whole package",
 }  # fmt: skip
 
 
@@ -35,20 +35,18 @@ def literal(path: Path, name: str):
     raise SystemExit(f"{path} has no {name}")
 
 
-def rooms() -> dict[str, list[tuple[str, Path]]]:
-    """For each floor, by the room that names its page, its modules: a room first, then the files named like it."""
-    order, found = literal(ROOT / "tests" / "test_house_rules.py", "FLOORS"), []
+def modules() -> dict[str, list[tuple[str, Path]]]:
+    """The public modules of each folder: (dotted name, file), the folder's own module first."""
+    pages: dict[str, list] = {key: [] for key in TITLES}
     for path in sorted((ROOT / "interp").rglob("*.py")):
         parts = path.relative_to(ROOT).with_suffix("").parts
-        name = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 2 else parts)
-        room = parts[1]
-        level = next((k for k, names in enumerate(order)
-                      if room in names or any(room.startswith(f"{one}_") for one in names)), None)  # fmt: skip
-        if level is None:
-            raise SystemExit(f"{path}: a room that FLOORS in tests/test_house_rules.py does not name")
-        found.append((level, name.removesuffix(".__init__"), path))
-    names = [next((one for one in TITLES if one in floor), min(floor)) for floor in order]
-    return {key: [(name, path) for at, name, path in sorted(found) if at == level] for level, key in enumerate(names)}
+        if parts[-1].startswith("_") and parts[-1] != "__init__" or parts[-1] == "__main__":
+            continue
+        name = ".".join(parts).removesuffix(".__init__")
+        inner = name.removeprefix("interp.")
+        key = next((key for key in ("data.motion", inner.partition(".")[0]) if f"{inner}.".startswith(f"{key}.")), "")
+        pages[key if key in pages else "interp"].append((name, path))
+    return {key: found for key, found in pages.items() if found}
 
 
 def escape(text: str) -> str:
@@ -204,23 +202,23 @@ def command_line() -> list[str]:
             raise SystemExit(f"{' '.join(command)} failed:\n{run.stderr}")
         return run.stdout.strip()
 
-    names = literal(ROOT / "interp" / "commands" / "__init__.py", "NAMES")
+    names = literal(ROOT / "interp" / "cli" / "__init__.py", "COMMANDS")
     return ["## Command line", *(f"### interp {name}\n\n```text\n{said(name)}\n```" for name in names)]
 
 
 def pages() -> dict[str, str]:
-    """The generated text by the name of its page; "interface" gets a list of all rooms, and the command line."""
+    """The generated text by the name of its page; "interface" gets a list of all modules, and the command line."""
     written, overview = {}, []
-    for key, floor in rooms().items():
-        title, page = TITLES.get(key, key.capitalize()), f"interface_{key.strip('_')}"
+    for key, listed in modules().items():
+        title, page = TITLES[key], f"interface_{key.replace('.', '_')}"
         parts = [f"# {title}"]
         overview += [f"## [{title}]({page}.md)", ""]
-        for name, path in floor:
+        for name, path in listed:
             text = path.read_text(encoding="utf-8")
             tree = ast.parse(text)
             doc = ast.get_docstring(tree) or ""
-            overview.append(f"- [`{name}`](#room-{name}): {escape(first_sentence(doc))}")
-            parts += [f"(room-{name})=\n## {name}", f"```{{py:module}} {name}\n```", *paragraphs(doc)]
+            overview.append(f"- [`{name}`](#module-{name}): {escape(first_sentence(doc))}")
+            parts += [f"(module-{name})=\n## {name}", f"```{{py:module}} {name}\n```", *paragraphs(doc)]
             parts += [entry(node, text.split("\n")) for node in public(tree.body)]
         overview.append("")
         written[page] = "\n\n".join(parts) + "\n"

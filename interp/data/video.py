@@ -1,46 +1,39 @@
-"""Reads video files: the one place of the package that decodes.
+"""Reads video files: the one place of the package that decodes, by PyAV (FFmpeg's libraries).
 
-Source: decord's reader (as `decord2`), frames chosen as the paper does (Manttari et al., ACCV 2020): evenly,
-by index, so that in a video of variable frame rate each frame counts once, however long it was shown. Axes:
-frames (T, H, W, 3), uint8, RGB, upright; sizes are (height, width).
+The frames of a file are those that FFmpeg shows, in presentation order: hidden frames of an edit list left out, turned
+and mirrored as the display matrix says, in coded size. They are chosen as in the paper (Manttari et al., ACCV 2020):
+evenly, by index, so that each frame counts once, however long it is shown.
 
->>> from interp.data.video import read_clip
->>> frames = read_clip("holiday.mp4", num_frames=16, size=(224, 224))     # doctest: +SKIP
->>> frames.shape                                                          # doctest: +SKIP
-(16, 224, 224, 3)
+    >>> frames = read_clip("holiday.mp4", num_frames=16, size=(224, 224))     # doctest: +SKIP
 """
 
 import os
 import stat
 import warnings
+from bisect import bisect_right
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain, groupby, islice
 from pathlib import Path
 
-# decord asks its decoding thread for the last frames so many times, without a pause, and then takes a sound
-# file for damaged: on a busy machine its 10,240 can be too few, as 256 nearly always are. TIMEOUT ends what
-# does not end by itself.
-os.environ.setdefault("DECORD_EOF_RETRY_MAX", "10000000")
+import av
+import numpy as np
+import torch
+from torch.nn import functional
 
-import decord  # noqa: E402
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from torch.nn import functional  # noqa: E402
-
-from interp.data.edits import shown_frames  # noqa: E402
-from interp.data.quiet import quiet, within  # noqa: E402
-
-decord.logging.set_level(decord.logging.QUIET)
-
-TIMEOUT = 120.0  # seconds after which a decoder is given up, see _within
-DAMAGE = 0.5  # of the frames may be damaged (the decoder shows the nearest sound one instead), not more
+_ERRORS = (av.FFmpegError, OSError, ValueError, MemoryError)
+_KEPT = 64 * 2**20  # bytes of packets that are kept between the look at them and the decoding
+_SKIPPED = 300  # frames that seeking must save
+_COUNTABLE = {"h264", "hevc", "vp9", "av1"}  # in MP4 and Matroska, each packet of these is one frame
+_PLAIN = {"h264", "mpeg4", "vp8", "vp9"}  # see _Video._rgb
+_HDR = {16: "PQ", 18: "HLG"}  # transfer functions of ITU-T H.273
+_SCALE = "flags=bicubic+full_chroma_int+accurate_rnd"
 
 
 class VideoError(ValueError):
     """A file that cannot be read as video; `path` says which and `reason` why."""
 
-    def __init__(
-        self, path, reason=None
-    ):  # a DataLoader makes it anew from one text, when a worker raised it
+    def __init__(self, path, reason=None):  # a DataLoader copies an error from a worker by its text alone
         super().__init__(path, reason)
         self.path, self.reason = Path(path), reason
 
@@ -51,13 +44,14 @@ class VideoError(ValueError):
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What `probe` knows: number of frames, upright height and width in pixels, mean frames per second."""
+    """What `probe` finds: number of frames, upright size in pixels, mean rate, width of a pixel over its height."""
 
     path: Path
     num_frames: int
     height: int
     width: int
     fps: float
+    pixel_aspect: float = 1.0
 
     @property
     def seconds(self):
@@ -67,106 +61,291 @@ class VideoInfo:
 def even_indices(length, num_frames):
     """Indices of frames spread evenly over `length`: ceil(i * length / num_frames), at most length - 1.
 
-    int64 (num_frames,), ascending; with fewer frames than asked for, frames are repeated.
+    Returns:
+        int64 (num_frames,), ascending; frames are repeated where `length` is smaller.
     """
     if length < 1 or num_frames < 1:
-        raise ValueError(f"got length {length} and num_frames {num_frames}; expected at least 1 each")
+        raise ValueError(f"expected length and num_frames of at least 1, got {length} and {num_frames}")
     steps = np.arange(num_frames, dtype=np.int64)
     return np.minimum(-(-steps * length // num_frames), length - 1)
 
 
-def read_clip(path, num_frames=16, size=None, start=None, end=None, *, short="spread", timeout=TIMEOUT):
-    """Frames of a video, evenly chosen, as uint8 (num_frames, H, W, 3).
+def read_clip(path, num_frames=16, size=None, start=None, end=None, *, short="spread"):
+    """Read frames of a video, evenly chosen.
 
     Args:
-        path: any file that FFmpeg reads (mp4, webm, avi, mkv, mov, ...); only its first video stream is used.
-        size: (height, width), or one int for both; None keeps the video's own. See `resize`; the
-            aspect ratio is not kept, as in the paper.
-        start, end: the range of frames, 0-based, `end` exclusive; None is the video's own. A range that
-            reaches beyond the video is cut to what is there.
-        short: a range with fewer than `num_frames` frames is "spread" evenly, or plays through once and then
-            stays on its "last" frame.
-        timeout: seconds until a decoder that does not come back is given up.
+        path: any file that FFmpeg reads; of several video streams the one that FFmpeg shows.
+        num_frames: number of frames T.
+        size: (height, width), or one int for both; None keeps the video's own. See `resize`; the aspect ratio is not
+            kept, as in the paper.
+        start, end: the range of frames, 0-based, `end` exclusive; None is the video's own. A range that reaches beyond
+            the video is cut to what is there.
+        short: a range with fewer than `num_frames` frames is "spread" evenly, or plays through once and then stays on
+            its "last" frame.
 
-    A file cut short is read as far as its frames go. Gives a UserWarning where frames had to be repeated or
-    the video is shorter than `end`. Raises VideoError on a file that is absent, empty, not a video or damaged
-    so that the chosen frames cannot be had; ValueError on impossible arguments.
+    Returns:
+        uint8 (T,H,W,3), RGB, upright. A UserWarning says where frames are repeated, the video is shorter than `end`,
+        damaged or cut short (the frames that FFmpeg decodes are used), or has high dynamic range.
+
+    Raises:
+        VideoError: the file is absent, empty, not a video, or so damaged that fewer than `num_frames` frames are left.
+        ValueError: impossible arguments.
     """
-    frames, notes = read_with_notes(path, num_frames, size, start, end, short=short, timeout=timeout)
+    frames, notes = read_with_notes(path, num_frames, size, start, end, short=short)
     for note in notes:
         warnings.warn(f"{path}: {note}", UserWarning, stacklevel=2)
     return frames
 
 
-def read_with_notes(path, num_frames=16, size=None, start=None, end=None, *, short="spread", timeout=TIMEOUT):
+def read_with_notes(path, num_frames=16, size=None, start=None, end=None, *, short="spread"):
     """What `read_clip` gives, and the texts of the warnings it would have given: (frames, list of str)."""
     if num_frames < 1:
-        raise ValueError(f"num_frames is {num_frames}; expected at least 1")
+        raise ValueError(f"expected num_frames of at least 1, got {num_frames}")
     if short not in ("spread", "last"):
-        raise ValueError(f'short is {short!r}; expected "spread" or "last"')
-    size, first = _checked_size(size), 0 if start is None else int(start)
+        raise ValueError(f'expected short "spread" or "last", got {short!r}')
+    size, first, end = _check_size(size), 0 if start is None else int(start), None if end is None else int(end)
     if first < 0 or (end is not None and end <= first):
-        raise ValueError(f"got frames {start} to {end}; expected 0 <= start < end")
-    path = _checked_path(path)
+        raise ValueError(f"expected 0 <= start < end, got frames {start} to {end}")
 
-    def decode():
-        shown, notes = shown_frames(path), []
-        reader = _open(path, DAMAGE if shown is None else -1)  # to decord, hidden frames are damaged ones
-        there = shown or len(reader)
-        last = there if end is None else min(int(end), there)
-        length = last - first
+    def choose(count):
+        length = (count if end is None else min(end, count)) - first
         if length < 1:
-            raise VideoError(path, f"has {there} frames; frames {first} to {end} were asked for")
-        if end is not None and end > last:
-            notes.append(f"has {last} frames and not {end}; those are used")
-        if length < num_frames:
-            notes.append(f"has {length} frames where {num_frames} are asked for; frames are repeated")
+            return np.arange(0)
         if short == "last" and length < num_frames:
-            chosen = np.minimum(np.arange(num_frames), length - 1)
-        else:
-            chosen = even_indices(length, num_frames)
-        return _frames(reader, path, first + chosen, in_sequence=shown is not None), notes
+            return first + np.minimum(np.arange(num_frames), length - 1)
+        return first + even_indices(length, num_frames)
 
-    frames, notes = _within(timeout, path, decode)
-    return resize(frames, size), notes
+    with _Video(path) as video:
+        pictures, indices, count = video.read(choose, end)
+        damaged, hdr = video.damaged, _HDR.get(video.stream.codec_context.color_trc)
+    length = (count if end is None else min(end, count)) - first
+    if damaged and length < num_frames:
+        raise VideoError(path, f"is damaged or cut short: {count} frames can be decoded; {num_frames} are needed"
+                         + (f" from frame {first} on" if first else ""))  # fmt: skip
+    if not len(indices):
+        raise VideoError(path, f"has {count} frames; frames {first} to {end} do not exist")
+    notes = []
+    if damaged:
+        notes.append(f"is damaged or cut short; the {count} frames that can be decoded are used")
+    if end is not None and end > count:
+        notes.append(f"has {count} frames and not {end}; those are used")
+    if length < num_frames:
+        notes.append(f"has {length} frames where {num_frames} are needed; frames are repeated")
+    if hdr:
+        notes.append(f"has high dynamic range ({hdr}); its tones are not mapped, so that it looks flat")
+    return resize(np.stack([pictures[index] for index in indices.tolist()]), size), notes
 
 
 def resize(frames, size):
-    """uint8 (T,H,W,3) at another (height, width): bicubic with antialiasing, within 2 levels of Pillow's.
-
-    decord's own resize is no faster and gives neighbouring pixels one colour, as YUV does at full size.
-    """
+    """uint8 (T,H,W,3) at another (height, width): bicubic with antialiasing, within 2 levels of Pillow's."""
     if size is None or frames.shape[1:3] == size:
         return frames
-    images = torch.from_numpy(frames).permute(0, 3, 1, 2)
+    images = torch.from_numpy(frames).permute(0, 3, 1, 2)  # (T,3,H,W)
     images = functional.interpolate(images, size, mode="bicubic", antialias=True)
     return np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
 
 
-def probe(path, timeout=TIMEOUT):
-    """The VideoInfo of a file, from its index and its first frame; VideoError where there is none."""
-    path = _checked_path(path)
-
-    def look():
-        reader, shown = _open(path), shown_frames(path)
-        frame = _frames(reader, path, [0], in_sequence=shown is not None)
-        return VideoInfo(
-            path, shown or len(reader), frame.shape[1], frame.shape[2], float(reader.get_avg_fps())
-        )
-
-    return _within(timeout, path, look)
+def probe(path):
+    """The VideoInfo of a file, decoded as far as it takes to be right; VideoError where it is no video."""
+    with _Video(path) as video:
+        pictures, _, count = video.read(lambda count: np.arange(min(count, 1)), None)
+        stream, aspect = video.stream, float(video.stream.sample_aspect_ratio or 1) or 1.0
+        rate = stream.average_rate or stream.guessed_rate or 0
+    height, width = pictures[0].shape[:2]
+    return VideoInfo(Path(path), count, height, width, float(rate), 1 / aspect if video.sideways else aspect)
 
 
-def _checked_size(size):
+class _Video:
+    """An open file: first a look at all packets, which says how many frames there are and where; then the frames.
+
+    Attributes:
+        count: number of frames, as far as the packets say.
+        times, keys: time stamps of the frames, ascending, and indices of the key frames; [] where `count` is not sure.
+        plain: packets are in a usual order, see `_rgb`.
+        damaged: FFmpeg met an error.
+    """
+
+    def __init__(self, path):
+        self.path, self.damaged, self.sideways, self.graphs = _check_path(path), False, False, {}
+
+    def __enter__(self):
+        self._open()
+        self._look()
+        return self
+
+    def __exit__(self, *_):
+        self.container.close()
+
+    def _open(self):
+        name = "file:" + str(self.path)  # keeps FFmpeg from reading a name such as "a:b.mp4" as a network address
+        try:
+            self.container = av.open(name, metadata_errors="replace")
+        except _ERRORS as error:
+            raise VideoError(self.path, "is not a video, or is damaged beyond reading") from error
+        kind, streams, flag = self.container.format.name, self.container.streams, av.stream.Disposition
+        videos = [s for s in streams.video if s.codec_context is not None and not s.disposition & flag.attached_pic]
+        picture = kind == "image2" or kind.endswith("_pipe")
+        if picture or not videos:
+            self.container.close()
+            only = ", only sound" if streams.audio else ""
+            raise VideoError(self.path, "is a picture, not a video" if picture else f"has no pictures in it{only}")
+        # FFmpeg's own rule: the largest picture, but first a stream that is marked as the default.
+        self.stream = max(videos, key=lambda s: s.width * s.height + 5_000_000 * bool(s.disposition & flag.default))
+        self.stream.codec_context.thread_count = 1
+
+    def _packets(self):
+        try:
+            yield from (packet for packet in self.container.demux(self.stream) if packet.size)
+        except _ERRORS:
+            self.damaged = True
+
+    def _look(self):
+        context, kind = self.stream.codec_context, self.container.format.name
+        self.kept, size, rows, hidden, leading, latest = [], 0, [], 0, False, None
+        for packet in self._packets():
+            size += packet.size
+            if size > _KEPT:
+                self.kept = None
+            if self.kept is not None:
+                self.kept.append(packet)
+            self.damaged |= packet.is_corrupt
+            if packet.is_discard:
+                hidden += 1
+                continue
+            rows.append((packet.pts, packet.is_keyframe))
+            if packet.pts is not None:
+                latest = packet.pts if packet.is_keyframe else latest
+                leading |= latest is not None and packet.pts < latest
+        indexed = kind.startswith(("mov,", "matroska,"))
+        self.damaged |= indexed and self.stream.frames > len(rows) + hidden
+        self.count, self.times, self.keys = len(rows), [], []
+        ordered = sorted(rows) if all(time is not None for time, _ in rows) else []
+        usual = ordered and indexed and not hidden and not self.damaged
+        if usual and context.name in _COUNTABLE and rows[0] == ordered[0] and rows[0][1]:
+            if len({time for time, _ in rows}) == len(rows):
+                self.times = [time for time, _ in ordered]
+                self.keys = [index for index, (_, key) in enumerate(ordered) if key]
+        reordered = context.has_b_frames and (context.name == "mpeg4" or not indexed)
+        self.plain = bool(usual or kind == "avi") and context.name in _PLAIN and not (leading or reordered)
+
+    def read(self, choose, end):
+        """({index: uint8 (H,W,3)}, indices, number of frames), where indices = choose(number of frames).
+
+        Where the packets do not say for sure how many frames there are, all are decoded (up to `end`), and decoded a
+        second time if the number is another one.
+        """
+        while True:
+            indices = choose(self.count)
+            places = np.unique(indices).tolist()
+            frames, seen, ended = self._seek(places), self.count, False
+            if frames is None:
+                frames, seen, ended = self._decode(places, places[-1] + 1 if self.times and places else end)
+            if ended and not seen:
+                raise VideoError(self.path, "is damaged: not one frame can be decoded")
+            self.count = seen if ended else max(self.count, seen)
+            if np.array_equal(choose(self.count), indices):
+                size = next(((frame.width, frame.height) for frame in frames.values()), None)
+                return {i: self._upright(frame, *size) for i, frame in frames.items()}, indices, self.count
+
+    def _decode(self, places, stop):
+        """The frames at `places`, in sequence from the first: (frames, number seen, whether all were seen)."""
+        if self.kept is None:
+            self.container.close()
+            self._open()
+        packets, self.kept, places = self.kept or self._packets(), None, set(places)
+        frames, seen = {}, 0
+        for seen, frame in enumerate(self._frames(packets), 1):
+            if seen - 1 in places:
+                frames[seen - 1] = frame
+            if seen == stop:
+                return frames, seen, False
+        return frames, seen, True
+
+    def _frames(self, packets):
+        for packet in chain(packets, [None]):  # None: the frames that the decoder still holds
+            try:
+                for frame in self.stream.codec_context.decode(packet):
+                    self.plain &= not frame.key_frame or frame.pict_type == 1  # else a picture is refreshed bit by bit
+                    yield frame
+            except _ERRORS:
+                self.damaged = True
+
+    def _seek(self, places):
+        """The frames at `places` by jumps to the key frames before them; None where that saves little or goes wrong.
+
+        A jump counts only if the key frame itself and every frame after it come with the expected time stamps.
+        """
+        groups = [(self.keys[key], list(group)) for key, group in
+                  groupby(places, lambda place: bisect_right(self.keys, place) - 1)] if self.keys else []  # fmt: skip
+        needed = sum(group[-1] - first + 1 for first, group in groups)
+        if not groups or places[-1] - needed < max(needed, _SKIPPED):
+            return None
+        frames = {}
+        for first, group in groups:
+            try:
+                self.container.seek(self.times[first], stream=self.stream)
+            except _ERRORS:
+                return None
+            shown = (frame for frame in self._frames(self._packets())
+                     if frame.pts is None or frame.pts >= self.times[first])  # fmt: skip
+            for index, frame in enumerate(islice(shown, group[-1] - first + 1), first):
+                if frame.pts != self.times[index] or (index == first and frame.pict_type != 1):  # 1: an I-frame
+                    return None
+                if index in group:
+                    frames[index] = frame
+        return frames if len(frames) == len(places) else None
+
+    def _upright(self, frame, width, height):
+        """uint8 (H,W,3) of a frame, in the size of the first, turned and mirrored as its display matrix says."""
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+        picture = self._rgb(frame, width, height, self.plain and matrix is None)
+        if matrix is not None:  # x' = a x + c y, y' = b x + d y
+            a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+            self.sideways = abs(b) + abs(c) > abs(a) + abs(d)
+            if self.sideways:
+                picture, a, d = picture.swapaxes(0, 1), c, b
+            picture = picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+        return np.ascontiguousarray(picture)
+
+    def _rgb(self, frame, width, height, plain):
+        """uint8 (H,W,3). Alpha is put over black.
+
+        Usual videos go FFmpeg's default way, where 2x2 pixels share a colour: their frames are, bit for bit, those
+        that the shipped weights were trained on. All others go its precise way, with the colour interpolated.
+        """
+        alpha = frame.format.has_palette or any(part.is_alpha for part in frame.format.components)
+        if plain and frame.format.name == "yuv420p" and frame.color_range != 2:
+            frame = frame.reformat(width, height, "rgb24", threads=1)
+        else:
+            key = (frame.width, frame.height, frame.format.name)
+            if key not in self.graphs:
+                graph = self.graphs[key] = av.filter.Graph()
+                graph.threads = 1
+                graph.link_nodes(
+                    graph.add_buffer(None, *key, time_base=Fraction(1, 1000)),
+                    graph.add("scale", f"{width}:{height}:{_SCALE}"),
+                    graph.add("format", "rgba" if alpha else "rgb24"), graph.add("buffersink"),
+                ).configure()  # fmt: skip
+            self.graphs[key].push(frame)
+            frame = self.graphs[key].pull()
+        plane, channels = frame.planes[0], 4 if alpha else 3
+        picture = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:height, : width * channels]
+        picture = picture.reshape(height, width, channels)
+        if alpha:
+            return ((picture[..., :3].astype(np.uint16) * picture[..., 3:] + 127) // 255).astype(np.uint8)
+        return picture
+
+
+def _check_size(size):
     if size is None:
         return None
     height, width = (size, size) if np.isscalar(size) else size
     if int(height) != height or int(width) != width or height < 1 or width < 1:
-        raise ValueError(f"size is {size}; expected (height, width) in pixels, or one number for both")
+        raise ValueError(f"expected size (height, width) in pixels, or one number for both, got {size}")
     return int(height), int(width)
 
 
-def _checked_path(path):
+def _check_path(path):
     """The Path, if it is an ordinary file with something in it: a pipe would block, a device never end."""
     path = Path(path)
     try:
@@ -175,82 +354,10 @@ def _checked_path(path):
         raise VideoError(path, "there is no such file") from None
     except (OSError, ValueError) as error:
         raise VideoError(path, f"cannot be opened: {getattr(error, 'strerror', None) or error}") from None
-    if stat.S_ISDIR(info.st_mode):
-        raise VideoError(path, "is a folder, not a video")
-    if not stat.S_ISREG(info.st_mode):
-        raise VideoError(path, "is not an ordinary file")
-    if info.st_size == 0:
-        raise VideoError(path, "is empty")
-    if not os.access(path, os.R_OK):
-        raise VideoError(path, "may not be read by this user")
+    kinds = {"is a folder, not a video": stat.S_ISDIR(info.st_mode),
+             "is not an ordinary file": not stat.S_ISREG(info.st_mode),
+             "is empty": info.st_size == 0, "may not be read by this user": not os.access(path, os.R_OK)}  # fmt: skip
+    for reason, applies in kinds.items():
+        if applies:
+            raise VideoError(path, reason)
     return path
-
-
-def _open(path, damage=DAMAGE):
-    name = "file:" + str(path)  # keeps FFmpeg from reading a name such as "a:b.mp4" as a network address
-    try:
-        with quiet():
-            return decord.VideoReader(name, ctx=decord.cpu(0), num_threads=1, fault_tol=damage)
-    except Exception as error:  # decord has three kinds, one of them AssertionError
-        nothing = "cannot find video stream" in str(error)
-        reason = "has no pictures in it" if nothing else "is not a video, or is damaged beyond reading"
-        raise VideoError(path, reason) from error
-
-
-def _frames(reader, path, indices, in_sequence=False):
-    """The frames at ascending `indices`, (len(indices), H, W, 3) uint8.
-
-    A jump goes to a time, which an edit list shifts by a frame here and there; so such files are read in
-    sequence.
-    """
-    try:
-        with quiet():
-            if in_sequence:
-                return _one_by_one(_sequence(reader), indices)
-            try:
-                return reader.get_batch(indices).asnumpy()
-            except decord.DECORDError:
-                # Either damage or a width that batches refuse: single frames of such a width have padding.
-                reader = _open(path)
-                if reader[0].shape[2] <= 3:
-                    raise
-                return _one_by_one(lambda index: reader[index].asnumpy(), indices)
-    except Exception as error:
-        raise VideoError(path, "is damaged: the frames wanted cannot be decoded") from error
-
-
-def _sequence(reader):
-    """A function index -> frame, for ascending indices, that decodes every frame from the first."""
-    place = -1
-
-    def get(index):
-        nonlocal place
-        while place < index:
-            frame, place = reader.next(), place + 1
-        return frame.asnumpy()
-
-    return get
-
-
-def _one_by_one(get, indices):
-    """(len(indices), H, W, 3) from frames got singly; a repeated index is got once.
-
-    Where decord pads a frame's rows to a whole multiple of its width (16, 32, 48, 96, 144, ...), it takes the
-    padding
-    for further channels, and its batches fail: the row's first 3 * width bytes are the pixels.
-    """
-    frames, place = [], None
-    for index in map(int, indices):
-        if index != place:
-            frame, place = get(index), index
-            height, width = frame.shape[:2]
-            frame = frame.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3)
-        frames.append(frame)
-    return np.stack(frames)
-
-
-def _within(timeout, path, work):
-    try:
-        return within(timeout, work)
-    except TimeoutError:
-        raise VideoError(path, f"took longer than {timeout:g} s to decode and was given up") from None

@@ -1,56 +1,30 @@
 """I3D, the Inception-v1 network inflated to three dimensions, as the paper runs it: 8 maps for 16 frames.
 
-Source: Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017 (arXiv 1705.07750); strides in
-time from Mänttäri, Broomé et al., ACCV 2020 (arXiv 2002.00367). Axes: B clip, C channel, T frame, H row,
-W column, K class; a clip is (B,C,T,H,W) in [0,1]. Modules are named as in the released checkpoints.
+After Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017 (arXiv 1705.07750); strides in time from
+Mänttäri, Broomé et al., ACCV 2020 (arXiv 2002.00367). Modules are named as in the released checkpoints.
+Axes: B clip, C channel, T frame, H row, W column, F filter, K class; a clip is (B,C,T,H,W) in [0,1].
 
-    >>> import torch
-    >>> model = I3D(num_classes=174).eval()
-    >>> model(torch.rand(2, 3, 16, 64, 64)).shape
+    >>> I3D(num_classes=174).eval()(torch.rand(2, 3, 16, 64, 64)).shape
     torch.Size([2, 174])
 """
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .network import VideoNetwork
+from interp.core._stem import FirstConvolution
 
-# Channels of an Inception block: 1x1 | 1x1 then 3x3 | 1x1 then 3x3 | pool then 1x1.
-MIXED = {
-    "Mixed_3b": (64, 96, 128, 16, 32, 32),
-    "Mixed_3c": (128, 128, 192, 32, 96, 64),
-    "Mixed_4b": (192, 96, 208, 16, 48, 64),
-    "Mixed_4c": (160, 112, 224, 24, 64, 64),
-    "Mixed_4d": (128, 128, 256, 24, 64, 64),
-    "Mixed_4e": (112, 144, 288, 32, 64, 64),
-    "Mixed_4f": (256, 160, 320, 32, 128, 128),
-    "Mixed_5b": (256, 160, 320, 32, 128, 128),
-    "Mixed_5c": (384, 192, 384, 48, 128, 128),
-}
+from .network import VideoNetwork, pad, same_padding
+
 Triple = tuple[int, int, int]
 
 
-def same_padding(sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int]) -> list[tuple[int, int]]:
-    """(before, after) for each axis, so that the output has ceil(size / stride) steps; odd rest after."""
-    pads = []
-    for n, k, s in zip(sizes, kernel, stride, strict=True):
-        total = max((math.ceil(n / s) - 1) * s + k - n, 0)
-        pads.append((total // 2, total - total // 2))
-    return pads
-
-
-def _fill(x: Tensor, pads: list[tuple[int, int]], value: float) -> Tensor:
-    flat = [amount for pair in reversed(pads) for amount in pair]  # F.pad starts at the last axis
-    return F.pad(x, flat, value=value) if any(flat) else x
-
-
 class MaxPool3dSame(nn.Module):
-    """Max pooling of (B,C,T,H,W) to ceil(size / stride); padding never wins, as in TensorFlow."""
+    """Max pooling of (B,C,T,H,W) to ceil(size / stride); padding is never the maximum, as in TensorFlow."""
 
     def __init__(self, kernel: Triple, stride: Triple):
         super().__init__()
@@ -59,9 +33,8 @@ class MaxPool3dSame(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         pads = same_padding(x.shape[2:], self.kernel, self.stride)
         if any(s == 1 and before != after for s, (before, after) in zip(self.stride, pads, strict=True)):
-            x = _fill(x, pads, -math.inf)
-            return F.max_pool3d(x, self.kernel, self.stride)
-        # ceil_mode lets the last window hang over the end: the odd rest of the padding without a copy
+            return F.max_pool3d(pad(x, pads, -math.inf), self.kernel, self.stride)
+        # with ceil_mode the last window reaches over the end: the odd rest of the padding without a copy
         return F.max_pool3d(x, self.kernel, self.stride, [before for before, _ in pads], ceil_mode=True)
 
     def extra_repr(self) -> str:
@@ -71,9 +44,7 @@ class MaxPool3dSame(nn.Module):
 class Unit3d(nn.Module):
     """Convolution without bias, batch normalisation, ReLU: (B,C,T,H,W) to (B,F,T/s,H/s,W/s), rounded up."""
 
-    def __init__(
-        self, in_channels: int, channels: int, kernel: Triple, stride: Triple = (1, 1, 1), momentum=0.1
-    ):
+    def __init__(self, in_channels: int, channels: int, kernel: Triple, stride: Triple = (1, 1, 1), momentum=0.1):
         super().__init__()
         self.conv_3d = nn.Conv3d(in_channels, channels, kernel, stride, bias=False)
         self.batch_norm = nn.BatchNorm3d(channels, eps=1e-3, momentum=momentum)
@@ -84,28 +55,29 @@ class Unit3d(nn.Module):
         if all(before == after for before, after in pads):
             x = F.conv3d(x, conv.weight, None, conv.stride, [before for before, _ in pads])
         else:
-            x = F.conv3d(_fill(x, pads, 0.0), conv.weight, None, conv.stride)
+            x = F.conv3d(pad(x, pads), conv.weight, None, conv.stride)
         return F.relu(self.batch_norm(x))
 
 
 class Mixed(nn.Module):
-    """Inception block: four branches side by side, concatenated along the channels."""
+    """Inception block: 1x1 | 1x1 then 3x3 | 1x1 then 3x3 | pool then 1x1, concatenated along the channels."""
 
-    def __init__(self, in_channels: int, channels: Sequence[int], last_name: str, momentum: float):
+    def __init__(self, in_channels: int, channels: Sequence[int], momentum: float, last_name="Conv3d_0b_3x3"):
         super().__init__()
         c0, c1a, c1b, c2a, c2b, c3 = channels
 
-        def unit(i: int, o: int, k: int) -> Unit3d:
-            return Unit3d(i, o, (k, k, k), momentum=momentum)
+        def conv(in_channels: int, channels: int, size: int) -> Unit3d:
+            return Unit3d(in_channels, channels, (size, size, size), momentum=momentum)
 
         def branch(**units: nn.Module) -> nn.Sequential:
             return nn.Sequential(OrderedDict(units))
 
         c, pool = in_channels, MaxPool3dSame((3, 3, 3), (1, 1, 1))
-        self.Branch_0 = branch(Conv3d_0a_1x1=unit(c, c0, 1))
-        self.Branch_1 = branch(Conv3d_0a_1x1=unit(c, c1a, 1), Conv3d_0b_3x3=unit(c1a, c1b, 3))
-        self.Branch_2 = branch(Conv3d_0a_1x1=unit(c, c2a, 1), **{last_name: unit(c2a, c2b, 3)})
-        self.Branch_3 = branch(MaxPool3d_0a_3x3=pool, Conv3d_0b_1x1=unit(c, c3, 1))
+        self.Branch_0 = branch(Conv3d_0a_1x1=conv(c, c0, 1))
+        self.Branch_1 = branch(Conv3d_0a_1x1=conv(c, c1a, 1), Conv3d_0b_3x3=conv(c1a, c1b, 3))
+        self.Branch_2 = branch(Conv3d_0a_1x1=conv(c, c2a, 1), **{last_name: conv(c2a, c2b, 3)})
+        self.Branch_3 = branch(MaxPool3d_0a_3x3=pool, Conv3d_0b_1x1=conv(c, c3, 1))
+        self.out_channels = c0 + c1b + c2b + c3
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([self.Branch_0(x), self.Branch_1(x), self.Branch_2(x), self.Branch_3(x)], dim=1)
@@ -114,7 +86,7 @@ class Mixed(nn.Module):
 class Logits(nn.Module):
     """Mean over all steps and cells, dropout, 1x1x1 convolution with bias: (B,C,T,H,W) to (B,K).
 
-    The Kinetics network takes the mean over windows of 2x7x7, then that of their logits: the same for its
+    The Kinetics network takes the mean over windows of 2x7x7 and then that of their logits, which is the same for its
     2x7x7 maps. The paper's network, with 8 or 16 steps, takes one mean over all of them.
     """
 
@@ -124,84 +96,73 @@ class Logits(nn.Module):
         self.Conv3d_0c_1x1 = nn.ModuleDict({"conv_3d": nn.Conv3d(in_channels, num_classes, 1)})
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.dropout(x.mean(dim=(2, 3, 4)))  # (B, C)
         conv = self.Conv3d_0c_1x1["conv_3d"]
-        return F.linear(x, conv.weight.flatten(1), conv.bias)
+        return F.linear(self.dropout(x.mean(dim=(2, 3, 4))), conv.weight.flatten(1), conv.bias)
 
 
 class I3D(VideoNetwork):
-    """I3D for clips (B,C,T,H,W) in [0,1]; returns logits (B,K). `Mixed_5c` is the layer for Grad-CAM.
+    """I3D for clips (B,C,T,H,W) in [0,1] of any T, H, W; returns logits (B,K). `Mixed_5c` is the layer for Grad-CAM.
 
-    num_classes, in_channels: K and C. dropout: probability of dropping, before the logits.
-    width: factor on every channel count; other than 1 the counts are rounded to multiples of 8 (at least 8).
-    temporal_strides: of Conv3d_1a, MaxPool3d_4a, MaxPool3d_5a; (2, 2, 2) is the Kinetics network.
-    spatial_strides: of Conv3d_1a, MaxPool3d_2a, 3a, 4a, 5a; (2, 2, 2, 1, 1) gives 8x8 maps for 64x64.
-    bn_momentum: share of the newest batch in the running statistics; 0.1 suits short trainings.
-    pixel_range: clips are mapped from [0,1] to this range; the Kinetics weights want (-1, 1).
+    Args:
+        num_classes: K.
+        in_channels: C.
+        width: factor on every channel count; other than 1 the counts are rounded to multiples of 8 (at least 8).
+        dropout: probability of dropping, before the logits.
+        temporal_strides: of Conv3d_1a, MaxPool3d_4a, MaxPool3d_5a; (2, 2, 2) is the Kinetics network.
+        spatial_strides: of Conv3d_1a, MaxPool3d_2a, 3a, 4a, 5a; (2, 2, 2, 1, 1) gives 8x8 maps for 64x64.
+        bn_momentum: share of the newest batch in the running statistics; 0.1 suits short trainings.
+        pixel_range: clips are mapped from [0,1] to this range; the Kinetics weights expect (-1, 1).
 
-    Any T, H, W from 1 up run. ValueError: arguments out of range, or a clip of other axes or channels.
-    Source: Carreira and Zisserman 2017, Figure 3, with the strides of the ACCV 2020 paper.
+    Raises:
+        ValueError: arguments out of range, or a clip with other axes or channels.
     """
 
     gradcam_layer = "Mixed_5c"
+    preferred_batch_size = 32  # clips at once on a CPU; larger batches are not faster
 
-    def __init__(
-        self,
-        num_classes: int = 400,
-        in_channels: int = 3,
-        *,
-        width: float = 1.0,
-        dropout: float = 0.5,
-        temporal_strides: Sequence[int] = (1, 1, 2),
-        spatial_strides: Sequence[int] = (2, 2, 2, 2, 2),
-        bn_momentum: float = 0.01,
-        pixel_range: Sequence[float] = (0.0, 1.0),
-    ):
+    def __init__(self, num_classes: int = 400, in_channels: int = 3, *, width: float = 1.0, dropout: float = 0.5,
+                 temporal_strides: Sequence[int] = (1, 1, 2), spatial_strides: Sequence[int] = (2, 2, 2, 2, 2),
+                 bn_momentum: float = 0.01, pixel_range: Sequence[float] = (0.0, 1.0)):
         super().__init__(
             "i3d", num_classes=num_classes, in_channels=in_channels, width=width, dropout=dropout,
             temporal_strides=tuple(temporal_strides), spatial_strides=tuple(spatial_strides),
             bn_momentum=bn_momentum, pixel_range=tuple(pixel_range),
         )  # fmt: skip
         if not width > 0:
-            raise ValueError(f"width is a factor above 0 on the channel counts, got {width}")
+            raise ValueError(f"width: expected a factor above 0 on the channel counts, got {width}")
         for name, strides, num in (("temporal", temporal_strides, 3), ("spatial", spatial_strides, 5)):
             if len(strides) != num or any(int(s) != s or s < 1 for s in strides):
-                raise ValueError(f"{name}_strides wants {num} integers of at least 1, got {tuple(strides)}")
+                raise ValueError(f"{name}_strides: expected {num} integers of at least 1, got {tuple(strides)}")
         t1, t4, t5 = temporal_strides
         s1, s2, s3, s4, s5 = spatial_strides
 
         def wide(channels: int) -> int:
             return channels if width == 1 else max(8, round(channels * width / 8) * 8)
 
-        def unit(i: int, o: int, k: int, stride: Triple = (1, 1, 1)) -> Unit3d:
-            return Unit3d(i, o, (k, k, k), stride, bn_momentum)
+        def conv(in_channels: int, channels: int, size: int, stride: Triple = (1, 1, 1)) -> Unit3d:
+            return Unit3d(in_channels, channels, (size, size, size), stride, bn_momentum)
 
-        def mixed(name: str, i: int) -> Mixed:
-            # the released checkpoints name one convolution of Mixed_5b differently
-            last_name = "Conv3d_0a_3x3" if name == "Mixed_5b" else "Conv3d_0b_3x3"
-            return Mixed(i, [wide(c) for c in MIXED[name]], last_name, bn_momentum)
+        def mixed(in_channels: int, *channels: int, **names: str) -> Mixed:
+            return Mixed(in_channels, [wide(c) for c in channels], bn_momentum, **names)
 
-        def out(name: str) -> int:
-            c0, _, c1, _, c2, c3 = MIXED[name]
-            return sum(map(wide, (c0, c1, c2, c3)))
-
-        self.Conv3d_1a_7x7 = unit(in_channels, wide(64), 7, (t1, s1, s1))
+        self.Conv3d_1a_7x7 = conv(in_channels, wide(64), 7, (t1, s1, s1))
         self.MaxPool3d_2a_3x3 = MaxPool3dSame((1, 3, 3), (1, s2, s2))
-        self.Conv3d_2b_1x1 = unit(wide(64), wide(64), 1)
-        self.Conv3d_2c_3x3 = unit(wide(64), wide(192), 3)
+        self.Conv3d_2b_1x1 = conv(wide(64), wide(64), 1)
+        self.Conv3d_2c_3x3 = conv(wide(64), wide(192), 3)
         self.MaxPool3d_3a_3x3 = MaxPool3dSame((1, 3, 3), (1, s3, s3))
-        self.Mixed_3b = mixed("Mixed_3b", wide(192))
-        self.Mixed_3c = mixed("Mixed_3c", out("Mixed_3b"))
+        self.Mixed_3b = mixed(wide(192), 64, 96, 128, 16, 32, 32)
+        self.Mixed_3c = mixed(self.Mixed_3b.out_channels, 128, 128, 192, 32, 96, 64)
         self.MaxPool3d_4a_3x3 = MaxPool3dSame((3, 3, 3), (t4, s4, s4))
-        self.Mixed_4b = mixed("Mixed_4b", out("Mixed_3c"))
-        self.Mixed_4c = mixed("Mixed_4c", out("Mixed_4b"))
-        self.Mixed_4d = mixed("Mixed_4d", out("Mixed_4c"))
-        self.Mixed_4e = mixed("Mixed_4e", out("Mixed_4d"))
-        self.Mixed_4f = mixed("Mixed_4f", out("Mixed_4e"))
+        self.Mixed_4b = mixed(self.Mixed_3c.out_channels, 192, 96, 208, 16, 48, 64)
+        self.Mixed_4c = mixed(self.Mixed_4b.out_channels, 160, 112, 224, 24, 64, 64)
+        self.Mixed_4d = mixed(self.Mixed_4c.out_channels, 128, 128, 256, 24, 64, 64)
+        self.Mixed_4e = mixed(self.Mixed_4d.out_channels, 112, 144, 288, 32, 64, 64)
+        self.Mixed_4f = mixed(self.Mixed_4e.out_channels, 256, 160, 320, 32, 128, 128)
         self.MaxPool3d_5a_2x2 = MaxPool3dSame((2, 2, 2), (t5, s5, s5))
-        self.Mixed_5b = mixed("Mixed_5b", out("Mixed_4f"))
-        self.Mixed_5c = mixed("Mixed_5c", out("Mixed_5b"))
-        self.Logits = Logits(out("Mixed_5c"), num_classes, dropout)
+        # the released checkpoints name one convolution of this block differently
+        self.Mixed_5b = mixed(self.Mixed_4f.out_channels, 256, 160, 320, 32, 128, 128, last_name="Conv3d_0a_3x3")
+        self.Mixed_5c = mixed(self.Mixed_5b.out_channels, 384, 192, 384, 48, 128, 128)
+        self.Logits = Logits(self.Mixed_5c.out_channels, num_classes, dropout)
         self.reset_parameters()
         self.to(memory_format=torch.channels_last_3d)  # twice as fast on a CPU; outputs follow the kernels
 
@@ -211,30 +172,19 @@ class I3D(VideoNetwork):
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             elif isinstance(module, nn.BatchNorm3d):
-                module.reset_running_stats()
-                nn.init.ones_(module.weight)
-                nn.init.zeros_(module.bias)
+                module.reset_parameters()
         last = self.Logits.Conv3d_0c_1x1["conv_3d"]
         nn.init.normal_(last.weight, std=last.in_channels**-0.5)
         nn.init.zeros_(last.bias)
 
+    def first_convolution(self, size: Triple) -> FirstConvolution:
+        """The convolution that sees clips of `size` (T,H,W), for a mask search that computes it once."""
+        conv, pixel_range = self.Conv3d_1a_7x7.conv_3d, tuple(self.config["pixel_range"])
+        pads = tuple(same_padding(size, conv.kernel_size, conv.stride))
+        return FirstConvolution(F.conv3d, conv.weight, None, conv.stride, pads, pixel_range)
+
     def forward(self, clips: Tensor) -> Tensor:
-        """Clips (batch, channel, frame, row, column) in [0,1] to logits (batch, class)."""
         x = self.prepare(clips, (self.config["in_channels"], "T", "H", "W"))
         for layer in self.children():  # in the order in which __init__ names them
             x = layer(x)
         return x
-
-
-def variables(model: I3D) -> Iterator[tuple[str, Tensor]]:
-    """(TensorFlow variable name, tensor) of all that the released checkpoints hold; kernels (O,I,D,H,W).
-
-    Batch normalisation has no scale there: it is 1, and only trained here.
-    """
-    last = {"conv_3d.weight": "conv_3d/w", "conv_3d.bias": "conv_3d/b", "batch_norm.bias": "batch_norm/beta",
-            "batch_norm.running_mean": "batch_norm/moving_mean",
-            "batch_norm.running_var": "batch_norm/moving_variance"}  # fmt: skip
-    for key, tensor in model.state_dict(keep_vars=True).items():
-        *path, module, leaf = key.split(".")
-        if f"{module}.{leaf}" in last:
-            yield "/".join([*path, last[f"{module}.{leaf}"]]), tensor

@@ -5,8 +5,8 @@
     python tests/benchmarks/bench_networks.py --device cuda       a GPU's rows beside the CPU's
     python tests/benchmarks/bench_networks.py --page              only the page, from the JSON
 
-C-LSTM's rival convolves gate by gate and step by step (`networks_reference`), in float32 and the default memory
-format; I3D's is I3D itself in float32 and the default memory format. Rivals take turns in one process. Beside clips a
+C-LSTM's baseline convolves gate by gate and step by step (`networks_reference`), in float32 and the default memory
+format; I3D's is I3D itself in float32 and the default memory format. Both take turns in one process. Beside clips a
 second: the most memory that a step takes above what was there before, and the share that the network's own
 arithmetic has of the rate at which this machine multiplies large matrices in the same precision.
 """
@@ -32,7 +32,7 @@ import networks_page  # noqa: E402
 import networks_reference  # noqa: E402
 
 from interp import recipes  # noqa: E402
-from interp.evaluate import autocast, channels_innermost  # noqa: E402
+from interp.core.inference import autocast  # noqa: E402
 from interp.models import build  # noqa: E402
 
 # size: {network: (recipe, classes, batch on a CPU, batch on a GPU)}
@@ -44,7 +44,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def waited(device: torch.device, work):
-    """The work, and the wait for a GPU to have done it."""
+    """The work, and the wait for a GPU to finish it."""
     if device.type == "cpu":
         return work
 
@@ -91,12 +91,6 @@ def step(model, clips, labels, precision="fp32"):
     return work
 
 
-def in_channels_last(model: nn.Module) -> nn.Module:
-    for parameter in model.parameters():
-        parameter.data = channels_innermost(parameter.data)
-    return model
-
-
 def measure(kind: str, recipe, classes: int, batch: int, device: torch.device, rounds: int, compiled: bool) -> dict:
     """Rows for one network at one size: {way: clips/s, memory, operations, precision}."""
     torch.manual_seed(0)
@@ -105,31 +99,31 @@ def measure(kind: str, recipe, classes: int, batch: int, device: torch.device, r
     labels = torch.arange(batch, device=device) % classes
     ways = {}  # way: (work, training, precision)
     if kind == "clstm":
-        rival = networks_reference.with_layers(ours, networks_reference.PerGate).train()
+        per_gate = networks_reference.with_layers(ours, networks_reference.PerGate).train()
         plain = networks_reference.with_layers(ours, networks_reference.ByAutograd, torch.channels_last).train()
         default = copy.deepcopy(ours).to(memory_format=torch.contiguous_format)
-        ways |= {"reference, forward": (forward(rival, clips), False, "fp32"),
+        ways |= {"reference, forward": (forward(per_gate, clips), False, "fp32"),
                  "ours, forward": (forward(ours, clips), False, "fp32"),
-                 "reference": (step(rival, clips, labels), True, "fp32"),
+                 "reference": (step(per_gate, clips, labels), True, "fp32"),
                  "autograd": (step(plain, clips, labels), True, "fp32"),
                  "default format": (step(default, clips, labels), True, "fp32")}
-        same, last = ours, clips
     else:
-        same = ours
-        ours, last = in_channels_last(build(recipe.config(classes)).to(device).train()), channels_innermost(clips)
-        ways["reference"] = (step(same, clips, labels), True, "fp32")
-        ways["bf16"] = (step(same, clips, labels, "bf16"), True, "bf16")
-    ways["ours"] = (step(ours, last, labels), True, "fp32")
-    ways["ours, bf16"] = (step(ours, last, labels, "bf16"), True, "bf16")
+        default = copy.deepcopy(ours).to(memory_format=torch.contiguous_format)
+        ways |= {"reference": (step(default, clips, labels), True, "fp32"),
+                 "bf16": (step(default, clips, labels, "bf16"), True, "bf16")}
+        clips = clips.contiguous(memory_format=torch.channels_last_3d)
+    ways |= {"ours": (step(ours, clips, labels), True, "fp32"),
+             "ours, bf16": (step(ours, clips, labels, "bf16"), True, "bf16")}
     if compiled:
-        ways["ours, bf16, compiled"] = (step(torch.compile(ours), last, labels, "bf16"), True, "bf16")
-    counted = {training: arithmetic(same, clips, labels if training else None) for training in (False, True)}
-    found = harness.alternate({way: waited(device, work) for way, (work, _, _) in ways.items()}, rounds)
+        ways["ours, bf16, compiled"] = (step(torch.compile(ours), clips, labels, "bf16"), True, "bf16")
+    operations = {training: arithmetic(ours, clips, labels if training else None) for training in (False, True)}
+    seconds = harness.alternate({way: waited(device, work) for way, (work, _, _) in ways.items()}, rounds)
     rows = {}
     for way, (work, training, precision) in ways.items():
-        rows[way] = {"clips_per_second": batch / found[way]["wall"], "clips_per_cpu_second": batch / found[way]["cpu"],
+        rows[way] = {"clips_per_second": batch / seconds[way]["wall"],
+                     "clips_per_cpu_second": batch / seconds[way]["cpu"],
                      "memory_mib": harness.memory(waited(device, work), device) / 2**20,
-                     "operations": counted[training] / batch, "precision": precision, "batch": batch}
+                     "operations": operations[training] / batch, "precision": precision, "batch": batch}
         print(kind, recipe.size, way, {k: v if isinstance(v, str) else round(v, 2) for k, v in rows[way].items()},
               flush=True)
     return rows
@@ -146,18 +140,18 @@ def main() -> int:
         device = torch.device(args.device)
         torch.set_num_threads(args.threads)
         results = harness.read(args.out)
-        here = results.setdefault(device.type, {})
-        here["machine"] = harness.machine() | {"note": args.note}
+        row = results.setdefault(device.type, {})
+        row["machine"] = harness.machine() | {"note": args.note}
         if device.type == "cuda":
-            here["machine"]["gpu"] = torch.cuda.get_device_name(device)
-        here["rates"] = {precision: matrix_rate(device, precision) for precision in DTYPES}
-        here |= {"rounds": args.rounds, "date": time.strftime("%Y-%m-%d")}
+            row["machine"]["gpu"] = torch.cuda.get_device_name(device)
+        row["rates"] = {precision: matrix_rate(device, precision) for precision in DTYPES}
+        row |= {"rounds": args.rounds, "date": time.strftime("%Y-%m-%d")}
         for size in args.size or SIZES:
             for kind in args.network or ("clstm", "i3d"):
                 recipe, classes, *batches = SIZES[size][kind]
                 rows = measure(kind, recipe, classes, batches[device.type == "cuda"], device, args.rounds, args.compile)
-                here.setdefault("sizes", {}).setdefault(size, {})[kind] = rows
-        here["machine"]["load_after"] = [round(value, 1) for value in os.getloadavg()]
+                row.setdefault("sizes", {}).setdefault(size, {})[kind] = rows
+        row["machine"]["load_after"] = [round(value, 1) for value in os.getloadavg()]
         harness.write(args.out, results)
     networks_page.write_page(harness.read(args.out))
     return 0

@@ -1,14 +1,10 @@
-"""The table of book/tables/networks.md, made from what `bench_networks.py` measured.
-
-    >>> table_of({})
-    'Not measured yet: `make benchmarks` fills this table.\\n'
-"""
+"""The table of book/tables/networks.md, made from what `bench_networks.py` measured."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from interp import whole
+from interp import io
 
 HERE = Path(__file__).resolve()
 PAGE = HERE.parents[2] / "book" / "tables" / "networks.md"
@@ -36,33 +32,33 @@ def rate(row: dict, device: str) -> float:
 
 def times(rows: dict, way: str, device: str) -> float:
     """How many times the reference's rate, forward against forward."""
-    rival = "reference, forward" if way.endswith("forward") else "reference"
-    return rate(rows[way], device) / rate(rows[rival], device)
+    baseline = "reference, forward" if way.endswith("forward") else "reference"
+    return rate(rows[way], device) / rate(rows[baseline], device)
 
 
-def machine(found: dict, device: str) -> str:
+def machine(results: dict, device: str) -> str:
     """One sentence: where, when, how fast it multiplies matrices."""
-    here = found["machine"]
-    name = here.get("gpu") or f"{here['processor']}, {here['cores']} cores, {here['threads']} of them used"
-    rates = " and ".join(f"{value / 1e9:,.0f} GFLOP/s in {precision}" for precision, value in found["rates"].items())
-    return (f"{found['date']}: {name}, torch {here['torch']}; matrix products at {rates}; medians of "
-            f"{found['rounds']} rounds, load average {here['load'][0]} before and {here['load_after'][0]} after"
-            + (f"; {here['note']}" if here["note"] else "") + ".\n")
+    row = results["machine"]
+    name = row.get("gpu") or f"{row['processor']}, {row['cores']} cores, {row['threads']} of them used"
+    rates = " and ".join(f"{value / 1e9:,.0f} GFLOP/s in {precision}" for precision, value in results["rates"].items())
+    return (f"{results['date']}: {name}, torch {row['torch']}; matrix products at {rates}; medians of "
+            f"{results['rounds']} rounds, load average {row['load'][0]} before and {row['load_after'][0]} after"
+            + (f"; {row['note']}" if row["note"] else "") + ".\n")
 
 
 def table_of(results: dict) -> str:
     """The page: for each device a sentence and a table."""
     text = ""
-    for device, found in results.items():
-        text += machine(found, device) + "\n| | clips/s | times | MiB a step | share of the matrix rate |\n"
+    for device, measured in results.items():
+        text += machine(measured, device) + "\n| | clips/s | times | MiB a step | share of the matrix rate |\n"
         text += "| --- | ---: | ---: | ---: | ---: |\n"
-        for size, networks in found["sizes"].items():
+        for size, networks in measured["sizes"].items():
             for kind, rows in networks.items():
                 first = next(iter(rows.values()))
                 text += f"| **{NETWORKS[kind]}, {SIZES[size]}**, {first['batch']} clips at once | | | | |\n"
                 for way in (way for way in WAYS if way in rows):
                     row = rows[way]
-                    share = rate(row, device) * row["operations"] / found["rates"][row["precision"]]
+                    share = rate(row, device) * row["operations"] / measured["rates"][row["precision"]]
                     text += (f"| {WAYS[way][kind]} | {rate(row, device):.3g} | {times(rows, way, device):.2f}× | "
                              f"{row['memory_mib']:,.0f} | {share:.0%} |\n").replace("%", " %")
         text += "\n"
@@ -70,5 +66,5 @@ def table_of(results: dict) -> str:
 
 
 def write_page(results: dict) -> None:
-    """Writes the page whole."""
-    whole.write(PAGE, table_of(results))
+    """Write the page."""
+    io.atomic_write(PAGE, table_of(results))

@@ -1,12 +1,7 @@
-"""Rivals of the ConvLSTM layer, written for the benchmark: a convolution for every gate and step; autograd's loop.
+"""Baselines of the ConvLSTM layer: a convolution for every gate and step; the loop differentiated by autograd.
 
-Source: the equations of Shi et al., "Convolutional LSTM Network", NeurIPS 2015, without peepholes, taken word by
-word. Axes: x (B,C,T,H,W), gives (B,F,T,H',W').
-
-    >>> from interp.models import ConvLSTM2d
-    >>> layer, x = ConvLSTM2d(3, 4, 5, 2, "same", "sigmoid"), torch.rand(1, 3, 6, 16, 16)
-    >>> torch.allclose(PerGate(layer)(x), layer(x), atol=1e-5)
-    True
+The equations of Shi et al., "Convolutional LSTM Network", NeurIPS 2015, without peepholes. Axes: x (B,C,T,H,W) to
+(B,F,T,H',W').
 """
 
 from __future__ import annotations
@@ -17,15 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from interp.models.i3d import same_padding
+from interp.models.network import pad, same_padding
 
 SIDES = ("input", "recurrent")
 
 
 def padded(x: Tensor, layer, stride) -> Tensor:
     """x with TensorFlow's "same" padding for this layer's kernel."""
-    pads = same_padding(x.shape[-2:], layer.kernel_size, stride)
-    return F.pad(x, [amount for pair in reversed(pads) for amount in pair])
+    return pad(x, same_padding(x.shape[-2:], layer.kernel_size, stride))
 
 
 class PerGate(nn.Module):

@@ -6,7 +6,7 @@ import torch
 
 from interp.data import VideoDataset
 from interp.data.actions import CLASSES
-from interp.explain_examples import first_right, first_wrong, short_name
+from interp.study.examples import first_right, first_wrong, short_name
 
 
 class Dataset(VideoDataset):

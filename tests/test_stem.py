@@ -1,10 +1,11 @@
-"""Answering the first convolution once changes nothing: logits, gradients and whole searches, in float64."""
+"""Computing the first convolution once changes nothing: logits, gradients and whole searches, in float64."""
 
 import pytest
 import torch
 from torch import nn
 
-from interp import borrow, masks, perturb, recipes, search, search_stem, windows
+from interp import recipes
+from interp.core import _stem, masks, perturb, windows
 from interp.models import CLSTM, I3D
 
 SHORT = recipes.MaskRecipe("short", 0.01, 0.02, iterations=8)
@@ -39,12 +40,12 @@ def dim():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_logits_and_gradients_are_the_models_own(name, dim):
     model, clips = network(name)
-    stem = search_stem.stem_of(model, clips)
-    answers = stem.answers(clips)
-    assert answers[0].nbytes == stem.bytes
+    stem = _stem.stem_of(model, clips)
+    responses = stem.responses(clips)
+    assert responses[0].nbytes == stem.bytes
     for kind in ("freeze", "reverse", "blur", dim):
         found = []
-        for masked in (lambda w: stem.logits(stem.mix(w, answers)), lambda w: model(perturb.mix(w, clips))):
+        for masked in (lambda w: stem.logits(stem.mix(w, responses)), lambda w: model(perturb.mix(w, clips))):
             logits = torch.linspace(-3, 3, 18, dtype=torch.float64).view(3, 6).requires_grad_()
             answer = masked(perturb.time_mixing(kind, logits.sigmoid()))
             found.append((answer, *torch.autograd.grad(answer.softmax(1)[:, 1].sum(), logits)))
@@ -58,9 +59,9 @@ def test_the_search_is_the_same_and_hooks_still_run(name, monkeypatch):
     seen = []
     model.register_forward_hook(lambda module, inputs, output: seen.append(tuple(inputs[0].shape[1:])))
     for chunk in (2, 3):
-        found = masks.find_masks(model, clips, recipe=SHORT, chunk=chunk)
+        found = masks.find_masks(model, clips, recipe=SHORT, batch_size=chunk)
         with monkeypatch.context() as patch:
-            patch.setattr(search, "stem_of", lambda *_: None)
+            patch.setattr(masks, "stem_of", lambda *_: None)
             expected = masks.find_masks(model, clips, recipe=SHORT)
         torch.testing.assert_close(found.losses, expected.losses, rtol=0, atol=1e-10)
         torch.testing.assert_close(found.masks, expected.masks, rtol=0, atol=1e-8)
@@ -69,41 +70,22 @@ def test_the_search_is_the_same_and_hooks_still_run(name, monkeypatch):
 
 def test_no_stem_where_it_would_not_hold_or_not_pay(monkeypatch):
     model, clips = network("clstm, same")
-    assert search_stem.stem_of(nn.Sequential(model), clips) is None
-    assert search_stem.stem_of(model, clips.half()) is None
+    assert _stem.stem_of(nn.Sequential(model), clips) is None
+    assert _stem.stem_of(model, clips.half()) is None
     with monkeypatch.context() as patch:
-        patch.setattr(search_stem, "MOST_BYTES", 1)
-        assert search_stem.stem_of(model, clips) is None
+        patch.setattr(_stem, "MOST_BYTES", 1)
+        assert _stem.stem_of(model, clips) is None
     nn.utils.parametrizations.weight_norm(model.layers[0], "weight_input")
-    assert search_stem.stem_of(model, clips) is None
-
-
-def test_few_clips_are_filled_up_on_one_thread_and_answer_the_same(monkeypatch):
-    model, clips = network("i3d, stride 2 in time")
-    clips = torch.rand(7, 3, 6, 22, 19, dtype=torch.float64)
-    expected = masks.find_masks(model, clips, recipe=SHORT)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    assert [borrow.filled(model, batch) for batch in (1, 5, 6, 15, 16, 17)] == [1, 5, 16, 16, 16, 17]
-    assert borrow.filled(network("clstm, same")[0], 7) == 7
-    sent = []
-    model.register_forward_hook(lambda module, inputs, output: sent.append(len(inputs[0])))
-    for off in (False, True):
-        if off:
-            monkeypatch.setattr(search, "stem_of", lambda *_: None)
-        sent.clear()
-        stop = masks.Stop(patience=2, tolerance=1, minimum=5)
-        found = masks.find_masks(model, clips, recipe=SHORT, stop=stop)
-        assert sent.count(16) == 5 and found.steps.tolist() == [5] * 7
-        torch.testing.assert_close(found.losses[:, :5], expected.losses[:, :5], rtol=0, atol=1e-10)
+    assert _stem.stem_of(model, clips) is None
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("chunk", [None, 5])
 def test_windows_are_scored_the_same(name, chunk, monkeypatch):
     model, clips = network(name)
-    monkeypatch.setattr(windows, "MANY", 1)
-    found = masks.best_windows(model, clips, "freeze", [0, 3, 1], chunk=chunk)
-    monkeypatch.setattr(windows, "MANY", 1000)
-    expected = masks.best_windows(model, clips, "freeze", [0, 3, 1])
+    monkeypatch.setattr(windows, "STEM_FROM", 1)
+    found = windows.best_windows(model, clips, "freeze", [0, 3, 1], batch_size=chunk)
+    monkeypatch.setattr(windows, "STEM_FROM", 1000)
+    expected = windows.best_windows(model, clips, "freeze", [0, 3, 1])
     torch.testing.assert_close(found.scores, expected.scores, rtol=1e-9, atol=1e-11)
     assert found.scores.std(1).min() > 1e-5  # the windows do differ

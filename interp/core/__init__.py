@@ -1,0 +1,1 @@
+"""Explanations of one model's decision on one clip: temporal masks, windows, exact masks, Grad-CAM."""

@@ -1,0 +1,113 @@
+"""The first convolution, computed once for a clip: each mask then mixes its responses instead of the frames.
+
+Mixing in time commutes with a convolution over space, and a convolution over space and time is a sum of those, one
+for each tap of its kernel in time. With U[d, s] the response of tap d to frame s, the layer's output for the mixed
+clip W x at step t is the sum over d and s of W[stride t + d - before, s] U[d, s], plus its output for a black clip.
+On CPUs this makes a mask search with I3D 1.6 to 1.8 times faster. Axes: clips (B,C,T,H,W), W (B,T,T), responses
+(B, T*taps, cells*F).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+MOST_BYTES = 32 * 2**20  # of one clip's responses; to read more takes longer than the convolution
+
+
+class FirstConvolution(NamedTuple):
+    """What a model's `first_convolution(size (T,H,W))` returns: the convolution that sees the clips, and nothing else.
+
+    The model calls `convolution(clips in pixel_range, weight, ...)` once. conv3d gives (B,F,T',h,w) and is fast with
+    channels last; conv2d is called with the frames of all clips, time first, and gives (T*B,F,h,w).
+    """
+
+    convolution: Callable  # torch.nn.functional.conv3d or conv2d
+    weight: Tensor  # (F,C,taps,kh,kw) or (F,C,kh,kw), the very parameter that the model uses
+    bias: Tensor | None  # (F,)
+    stride: tuple[int, int, int]  # t, h, w
+    pads: tuple[tuple[int, int], ...]  # (before, after) of t, h, w
+    pixel_range: tuple[float, float]  # (low, high): what the model maps [0,1] to
+
+
+class Stem:
+    """A first convolution for clips of one shape: `responses` once, `mix` and `logits` at every step."""
+
+    def __init__(self, model: nn.Module, clips: Tensor, first: FirstConvolution):
+        self.model, self.first, self.shape = model, first, clips.shape[1:]  # (C, T, H, W)
+        kernel = first.weight.detach()
+        kernel = kernel if kernel.dim() == 5 else kernel[:, :, None]  # (F, C, k, kh, kw)
+        self.taps, self.around = kernel.shape[2], (*first.pads[2], *first.pads[1])  # F.pad: columns, then rows
+        self.kernels = kernel.permute(2, 0, 1, 3, 4).flatten(0, 1)  # (k*F, C, kh, kw)
+        self.volume = first.convolution is F.conv3d
+        with torch.no_grad():
+            black = F.pad(clips.new_full((1, *self.shape), first.pixel_range[0]), (*self.around, *first.pads[0]))
+            black = F.conv3d(black, kernel, first.bias, first.stride)  # (1, F, T', h, w)
+        self.filters, self.cells = black.shape[1], black.shape[3:]
+        self.black = (black.permute(0, 2, 3, 4, 1) if self.volume else black.transpose(1, 2)).flatten(2)
+
+    @property
+    def bytes(self) -> int:
+        """The size of one clip's responses."""
+        return self.shape[1] * self.taps * self.black.shape[2] * self.black.element_size()
+
+    @torch.no_grad()
+    def responses(self, clips: Tensor) -> Tensor:
+        """Each tap's responses to each frame of the clips: (B, T*taps, cells*F)."""
+        low, high = self.first.pixel_range
+        rows = []
+        for clip in clips:
+            frames = F.pad(clip.transpose(0, 1) * (high - low), self.around)  # (T, C, H, W); `black` has the offset
+            maps = F.conv2d(frames, self.kernels, None, self.first.stride[1:])
+            maps = maps.unflatten(1, (self.taps, self.filters))  # (T, k, F, h, w)
+            maps = maps.permute(0, 1, 3, 4, 2) if self.volume else maps
+            rows.append(maps.reshape(self.shape[1] * self.taps, -1))
+        return torch.stack(rows)
+
+    def mix(self, mixing: Tensor, responses: Tensor) -> Tensor:
+        """The layer's output for the clips mixed by W (B,T,T), from the responses of B clips, or of one for all."""
+        rows = F.pad(mixing.to(responses.dtype), (0, 0, *self.first.pads[0]))
+        rows = rows.unfold(1, self.taps, self.first.stride[0]).flatten(2)  # (B, T', T*k)
+        if len(responses) < len(rows):
+            output = (rows.flatten(0, 1) @ responses[0]).unflatten(0, rows.shape[:2]).add_(self.black)
+        else:
+            output = torch.baddbmm(self.black, rows, responses)
+        if self.volume:
+            return output.unflatten(2, (*self.cells, self.filters)).permute(0, 4, 1, 2, 3)  # (B, F, T', h, w)
+        return output.unflatten(2, (self.filters, *self.cells)).transpose(0, 1).flatten(0, 1)  # (T*B, F, h, w)
+
+    def logits(self, output: Tensor) -> Tensor:
+        """The model's logits (B,K) where its first convolution gives `output`; the rest of it runs as it is."""
+        batch = len(output) if self.volume else len(output) // self.shape[1]
+        clips = output.new_empty((batch, *self.shape), device="meta")  # only its shape is read
+        with _Replaced(self.first, output):
+            return self.model(clips)
+
+
+class _Replaced(TorchFunctionMode):
+    """While on, the convolution with this very weight returns the given output."""
+
+    def __init__(self, first: FirstConvolution, output: Tensor):
+        super().__init__()
+        self.first, self.output = first, output
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is self.first.convolution and args[1] is self.first.weight:
+            return self.output
+        return function(*args, **(kwargs or {}))
+
+
+def stem_of(model: nn.Module, clips: Tensor) -> Stem | None:
+    """The stem of a model with `first_convolution` on a CPU, for clips like these; None where it cannot pay off."""
+    if clips.device.type != "cpu" or clips.dtype.itemsize < 4 or not hasattr(model, "first_convolution"):
+        return None
+    first = model.first_convolution(tuple(clips.shape[2:]))
+    if not isinstance(first.weight, nn.Parameter) or first.weight.device.type != "cpu":  # parametrised: a new tensor
+        return None
+    stem = Stem(model, clips, first)
+    return stem if stem.bytes <= MOST_BYTES else None

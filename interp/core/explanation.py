@@ -1,0 +1,171 @@
+"""One clip and one model to one Explanation: scores OS, FS, RS, CS and P, temporal mask, Grad-CAM map.
+
+After Mänttäri et al., ACCV 2020, section 3: mask and map are about the class that the model predicts, and the same
+mask freezes (FS) and reverses (RS) the clip. Clips are floats (B,C,T,H,W) in [0,1].
+
+    for explanation in interp.explain(model, clips, targets=labels):
+        print(explanation.to_dict())
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from interp import recipes
+from interp.core import gradcam, masks
+from interp.core.inference import check_clips, check_ids, check_targets, frozen_eval, map_batches, model_name, predict
+from interp.core.windows import score_masks
+
+DEFAULT_METHOD = "gradient"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a decision of one model on one clip rests on. Scores are softmax scores; every tensor is on the CPU."""
+
+    id: str  # the clip's name
+    model: str  # the model's name
+    clip: Tensor  # (C, T, H, W), as given
+    classes: tuple[str, ...] | None  # names of the K classes, where the model knows them
+    target: int | None  # the true class, where it was given
+    guess: int  # the predicted class
+    explained: int  # the class that mask, map and scores are about
+    OS: float  # score of the explained class on the original clip
+    FS: float  # the same with the mask used to freeze
+    RS: float  # the same with the mask used to reverse
+    CS: float | None  # score of the true class on the original clip where the guess is wrong, else None
+    probabilities: Tensor  # (K,), of the original clip
+    mask: Tensor  # (T,), 1 = perturbed; soft from a gradient search, binary from an exact one
+    map: Tensor  # (T, H, W), Grad-CAM in [0, 1]
+    losses: Tensor  # (steps,), of the gradient search; of an exact one the best loss
+    steps: int  # steps, or forward passes of an exact search
+    perturbation: str  # what the mask was searched with
+    recipe: recipes.MaskRecipe
+    weights: str  # how Grad-CAM weighed the channels: "clip" or "frame"
+    seconds: float  # time for this clip; a batch's time is shared equally
+    bound: float | None = None  # exact: no binary mask has a lower loss
+    proven: bool | None = None  # exact: the mask is the best of all; None after a gradient search
+
+    @property
+    def P(self) -> str:
+        """Name of the predicted class."""
+        return self.class_name(self.guess)
+
+    @property
+    def binary_mask(self) -> Tensor:
+        """The mask at the display threshold, bool (T,)."""
+        return self.mask > self.recipe.snap
+
+    @property
+    def gap(self) -> float | None:
+        """By how much another binary mask could be better; None after a gradient search."""
+        return None if self.bound is None else float(self.losses[-1]) - self.bound
+
+    def class_name(self, index: int) -> str:
+        """Name of class `index`, or "class 7" where the model has no names."""
+        return self.classes[index] if self.classes else f"class {index}"
+
+    def top(self, num: int = 5) -> list[tuple[str, float]]:
+        """The `num` classes of the highest score on the original clip, best first."""
+        best = self.probabilities.topk(min(num, len(self.probabilities)))
+        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        return [(self.class_name(index), score) for index, score in pairs]
+
+    def to_dict(self) -> dict:
+        """Everything that is short, for JSON: no clip, no map, of the losses the first and the last."""
+        same = ("id", "model", "P", "guess", "target", "explained", "OS", "FS", "RS", "CS", "perturbation", "steps",
+                "bound", "gap", "proven")  # fmt: skip
+        losses = self.losses.tolist()
+        return {key: getattr(self, key) for key in same} | {
+            "target_name": None if self.target is None else self.class_name(self.target),
+            "explained_name": self.class_name(self.explained),
+            "top": [{"class": name, "score": score} for name, score in self.top()],
+            "mask": self.mask.tolist(), "binary_mask": self.binary_mask.int().tolist(),
+            "recipe": recipes.asdict(self.recipe), "gradcam_weights": self.weights,
+            "first_loss": losses[0] if losses else None, "last_loss": losses[-1] if losses else None,
+            "seconds": round(self.seconds, 3),
+        }  # fmt: skip
+
+
+def explain(model: nn.Module, clips: Tensor, targets=None, recipe: recipes.MaskRecipe | None = None,
+            perturbation: str = "freeze", weights: str = "clip", ids: Sequence[str] | None = None, *,
+            explained_class: str = "predicted", layer=None, per: str = "clip", name: str | None = None,
+            method: str = DEFAULT_METHOD, batch_size: int | None = None, **search) -> list[Explanation]:
+    """Explain every clip of a batch; a clip's result does not depend on its neighbours.
+
+    Args:
+        model: any module from clips (B,C,T,H,W) to logits (B,K); restored afterwards.
+        clips: floats (B,C,T,H,W) in [0,1].
+        targets: true classes, int or (B,), negative where unknown; they give CS.
+        recipe: the mask's loss, `recipes.SOMETHING_MASK` by default.
+        perturbation: what the mask is searched with.
+        weights, layer: as in `grad_cam`. per: the map is scaled to [0,1] per "clip" or per "frame".
+        explained_class: mask and map are about the class "predicted", as in the paper, or the "target".
+        ids, name: names of the clips and of the model.
+        method: "exact" or "gradient"; `search` holds further arguments of `find_masks`.
+
+    Raises:
+        ValueError: clips, targets or options of a wrong form.
+    """
+    started = time.perf_counter()
+    if explained_class not in ("predicted", "target"):
+        raise ValueError(f"explained_class: expected 'predicted' or 'target', got {explained_class!r}")
+    clips, ids = check_clips(model, clips), check_ids(ids, len(clips))
+    recipe = recipe or recipes.SOMETHING_MASK
+    masks.check_search(clips, perturbation, method, **search)
+    with frozen_eval(model):
+        original = predict(model, clips, batch_size, ids)  # (B, K)
+        guesses = original.argmax(dim=1)
+        known = _known_targets(targets, original)  # (B,), -1 where unknown
+        explained = torch.where(known >= 0, known, guesses) if explained_class == "target" else guesses
+        scores = original.gather(1, explained[:, None])[:, 0]
+        result = masks.search(model, clips, explained, scores, recipe, perturbation, ids=ids, method=method,
+                              batch_size=batch_size, **search)
+        perturbed = {kind: result.scores if kind == perturbation else
+                     score_masks(model, clips, result.masks, explained, recipe, kind, batch_size)
+                     for kind in ("freeze", "reverse")}  # fmt: skip
+        maps = map_batches(model, lambda part, classes: gradcam.compute_maps(model, part, classes, layer, weights),
+                           clips, explained, batch_size=batch_size)  # fmt: skip
+        maps = gradcam.normalise(maps, per=per)  # (B, T, H, W)
+    seconds = (time.perf_counter() - started) / len(clips)
+    classes = getattr(model, "classes", None)
+    classes = tuple(classes) if classes is not None and len(classes) == original.shape[1] else None
+    exact, explanations = method == "exact", []
+    for i in range(len(clips)):
+        guess, target = int(guesses[i]), int(known[i])
+        steps = int(result.forwards[i] if exact else result.steps[i])
+        explanations.append(Explanation(
+            id=ids[i], model=name or model_name(model), clip=clips[i].cpu(), classes=classes,
+            target=target if target >= 0 else None, guess=guess, explained=int(explained[i]), OS=float(scores[i]),
+            FS=float(perturbed["freeze"][i]), RS=float(perturbed["reverse"][i]),
+            CS=float(original[i, target]) if 0 <= target != guess else None, probabilities=original[i].cpu(),
+            mask=result.masks[i].float().cpu(), map=maps[i].float().cpu(), steps=steps, perturbation=perturbation,
+            losses=result.losses[i : i + 1].cpu() if exact else result.losses[i, :steps].cpu(), recipe=recipe,
+            weights=weights, seconds=seconds, bound=float(result.bounds[i]) if exact else None,
+            proven=bool(result.proven[i]) if exact else None))  # fmt: skip
+    return explanations
+
+
+def frame_runs(mask: Sequence[int]) -> list[tuple[int, int]]:
+    """The runs of on-frames as (first, last), counted from 1: [0, 1, 1, 0, 1] gives [(2, 3), (5, 5)]."""
+    runs: list[tuple[int, int]] = []
+    for frame, on in enumerate(mask, start=1):
+        if on and runs and runs[-1][1] == frame - 1:
+            runs[-1] = (runs[-1][0], frame)
+        elif on:
+            runs.append((frame, frame))
+    return runs
+
+
+def _known_targets(targets, scores: Tensor) -> Tensor:
+    """The true classes (B,), -1 where unknown."""
+    if targets is None:
+        return torch.full((len(scores),), -1, device=scores.device)
+    given = torch.as_tensor(targets)
+    unknown = (given < 0).to(scores.device)
+    return check_targets(given.clamp(min=0), scores).masked_fill(unknown, -1)

@@ -1,0 +1,219 @@
+"""How the package runs a model: in evaluation mode with frozen weights, on checked clips, in batches that fit.
+
+Axes: clips (B,C,T,H,W) floats, logits (B,K), targets (B,).
+
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2)).train()
+    >>> predict(model, torch.rand(4, 3, 1, 2, 2)).shape, model.training
+    (torch.Size([4, 2]), True)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+BATCH_SIZE = 32  # clips, where the model names no other: more gain nothing on a CPU
+PRECISIONS = ("auto", "bf16", "fp32")
+_BATCH_SIZES_THAT_FIT: weakref.WeakKeyDictionary[nn.Module, int] = weakref.WeakKeyDictionary()
+
+
+@contextlib.contextmanager
+def frozen_eval(model: nn.Module) -> Iterator[torch.device | None]:
+    """Run a model in evaluation mode, with gradients enabled but none for the weights; afterwards restore it.
+
+    Yields the model's device, None where it has no weights. Restored, also after an exception or Ctrl-C, are each
+    module's mode and each weight's requires_grad.
+    """
+    _check_module(model)
+    modes = [(module, module.training) for module in model.modules()]
+    weights = [(weight, weight.requires_grad) for weight in model.parameters()]
+    recurrent = [(module, module.dropout) for module in model.modules() if isinstance(module, nn.RNNBase)]
+    device = _device(model)
+    try:
+        model.eval()
+        for weight, _ in weights:
+            weight.requires_grad_(False)
+        if device is not None and device.type == "cuda":
+            # cuDNN computes a recurrent layer's gradient in training mode only. Without dropout the outputs are the
+            # same in both modes.
+            for module, _ in recurrent:
+                module.training, module.dropout = True, 0.0
+        with torch.inference_mode(False), torch.enable_grad():
+            yield device
+    finally:
+        for module, dropout in recurrent:
+            module.dropout = dropout
+        for weight, required in weights:
+            weight.requires_grad_(required)
+        for module, mode in modes:
+            module.training = mode
+
+
+def check_clips(model: nn.Module, clips: Tensor) -> Tensor:
+    """The clips (B,C,T,H,W), detached, in the float type of the model's weights; ValueError for anything else."""
+    _check_module(model)
+    kind = f"{clips.dtype} {tuple(clips.shape)}" if torch.is_tensor(clips) else type(clips).__name__
+    if not torch.is_tensor(clips) or clips.dim() != 5:
+        raise ValueError(f"clips: expected a tensor (B,C,T,H,W), got {kind}; one clip is clip[None]")
+    if not clips.is_floating_point():
+        raise ValueError(f"clips: expected floats in [0,1], got {kind}; turn uint8 frames into clips with "
+                         "interp.data.to_clip (or clips.float() / 255)")
+    if 0 in clips.shape:
+        raise ValueError(f"clips: expected at least one clip, frame and pixel, got {kind}")
+    if clips.shape[1] > 4 and clips.shape[2] in (1, 3):
+        raise ValueError(f"clips: expected axes (B,C,T,H,W), got {kind}, which looks like (B,T,C,H,W); "
+                         "use clips.transpose(1, 2)")
+    if clips.max() > 1:
+        warnings.warn(f"clips: expected values in [0,1], got up to {clips.max():.4g}; divide by 255?", stacklevel=3)
+    dtype = next((weight.dtype for weight in model.parameters() if weight.is_floating_point()), clips.dtype)
+    with torch.inference_mode(False):  # gradients need a tensor made outside of the caller's inference mode
+        return clips.clone().to(dtype) if clips.is_inference() else clips.detach().to(dtype)
+
+
+def check_targets(targets: Tensor | Sequence[int] | int | None, logits: Tensor) -> Tensor:
+    """Classes (B,) on the logits' device: the targets given (one int for all), or the predicted ones for None."""
+    if targets is None:
+        return logits.argmax(dim=1)
+    batch, num_classes = logits.shape
+    classes = torch.as_tensor(targets).to(logits.device)
+    if classes.dim() == 0:
+        classes = classes.expand(batch)
+    if classes.shape != (batch,) or classes.is_floating_point() or classes.dtype == torch.bool:
+        raise ValueError(f"targets: expected None, a class index, or {batch} class indices, got {targets!r}")
+    if bool(((classes < 0) | (classes >= num_classes)).any()):
+        raise ValueError(f"targets: expected classes 0..{num_classes - 1}, got {classes.tolist()}")
+    return classes.long()
+
+
+def check_ids(ids: Sequence[str] | None, batch: int) -> list[str]:
+    """The clips' names for messages: the ids given, or 0..B-1."""
+    if ids is None:
+        return [str(index) for index in range(batch)]
+    if len(ids) != batch:
+        raise ValueError(f"ids: expected one name for each of the {batch} clips, got {len(ids)}")
+    return [str(name) for name in ids]
+
+
+def check_finite(scores: Tensor, ids: Sequence[str], when: str) -> None:
+    """ValueError that names the clips whose scores (B,...) are NaN or infinite."""
+    bad = ~torch.isfinite(scores.reshape(len(scores), -1)).all(1)
+    if bool(bad.any()):
+        names = ", ".join(name for name, wrong in zip(ids, bad.tolist(), strict=True) if wrong)
+        raise ValueError(f"the model's score is not finite for clip {names} ({when}); look for NaN or "
+                         "infinite values in these clips or in the weights, and leave the clips out")
+
+
+def logits(model: nn.Module, clips: Tensor) -> Tensor:
+    """The model's logits (B,K), at least float32; ValueError when the model returns something else."""
+    output = model(clips)
+    if not torch.is_tensor(output) or output.dim() != 2 or len(output) != len(clips):
+        kind = tuple(output.shape) if torch.is_tensor(output) else type(output).__name__
+        raise ValueError(f"model: expected logits (B,K) with B = {len(clips)} for clips {tuple(clips.shape)}, "
+                         f"got {kind}; wrap the model so that it returns logits alone")
+    return output if output.dtype == torch.float64 else output.float()
+
+
+def predict(model: nn.Module, clips: Tensor, batch_size: int | None = None,
+            ids: Sequence[str] | None = None) -> Tensor:
+    """Softmax scores (B,K) of clips (B,C,T,H,W), on the clips' device; ValueError names clips without a finite one."""
+    with frozen_eval(model), torch.no_grad():
+        scores = map_batches(model, lambda part: logits(model, part).softmax(1), clips, batch_size=batch_size)
+    check_finite(scores, check_ids(ids, len(clips)), "the unperturbed clip")
+    return scores
+
+
+def map_batches(model: nn.Module, function: Callable[..., Tensor], *tensors: Tensor,
+                batch_size: int | None = None) -> Tensor:
+    """Apply `function` to equal slices of the tensors along axis 0, on the model's device, and concatenate the results.
+
+    Args:
+        model: decides device and batch size; `function` runs it.
+        function: from slices of the tensors to a tensor with as many rows.
+        tensors: of equal length; the result is on the first one's device.
+        batch_size: most rows in a slice. None: `model.preferred_batch_size` on a CPU, else 32.
+    """
+    device = _device(model)
+
+    def apply(rows: slice) -> Tensor:
+        return function(*(tensor[rows].to(device or tensor.device) for tensor in tensors)).to(tensors[0].device)
+
+    return torch.cat(map_slices(model, apply, len(tensors[0]), batch_size))
+
+
+def map_slices(model: nn.Module, function: Callable[[slice], object], total: int,
+               batch_size: int | None = None) -> list:
+    """Results of `function` on equal slices of 0..total; slices are halved, for good, when GPU memory runs out."""
+    if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
+        raise ValueError(f"batch_size: expected a number of clips of at least 1, or None, got {batch_size!r}")
+    if batch_size is None:
+        on_cpu = (_device(model) or torch.device("cpu")).type == "cpu"
+        batch_size = getattr(model, "preferred_batch_size", BATCH_SIZE) if on_cpu else BATCH_SIZE
+    results, first = [], 0
+    while first < total:
+        most = min(batch_size, _BATCH_SIZES_THAT_FIT.get(model, batch_size))
+        size = math.ceil((total - first) / math.ceil((total - first) / most))
+        fits = True
+        try:
+            results.append(function(slice(first, first + size)))
+        except torch.cuda.OutOfMemoryError:
+            if size == 1:
+                raise
+            fits = False
+        if fits:
+            first += size
+        else:  # outside the except block, whose traceback keeps the batch in memory
+            _BATCH_SIZES_THAT_FIT[model] = size // 2
+            torch.cuda.empty_cache()
+    return results
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
+    """bfloat16 autocast on that device for "bf16", nothing for "fp32"."""
+    return contextlib.nullcontext() if precision == "fp32" else torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """The precision, with "auto" resolved: "bf16" where the processor computes in it, else "fp32"."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # newer than torch 2.4
+    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
+
+
+def clip_shape(model: nn.Module) -> tuple[int, int, int]:
+    """The clip (T,H,W) that a model was made for: by its config, its training record, else 16x64x64."""
+    config, recipe = _mapping(model, "config"), _mapping(model, "record").get("recipe") or {}
+    num_frames = config.get("num_frames") or recipe.get("num_frames") or 16
+    height, width = config.get("size") or recipe.get("size") or (64, 64)
+    return int(num_frames), int(height), int(width)
+
+
+def model_name(model: nn.Module) -> str:
+    """The model's name: by its config, else its class."""
+    return _mapping(model, "config").get("model") or type(model).__name__
+
+
+def _mapping(model: nn.Module, name: str) -> Mapping:
+    """A model's attribute where it is a mapping, else {}: a foreign model's `config` can be anything."""
+    value = getattr(model, name, None)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _device(model: nn.Module) -> torch.device | None:
+    return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), None)
+
+
+def _check_module(model: nn.Module) -> None:
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model: expected an nn.Module from clips (B,C,T,H,W) to logits (B,K), "
+                         f"got {type(model).__name__}; wrap a function in a module's forward")

@@ -1,0 +1,290 @@
+"""The temporal mask by gradient descent: which moments a decision rests on, found by Adam for many clips at once.
+
+Mänttäri et al., "Interpreting Video Features" (ACCV 2020): a mask m = sigmoid(z) minimises
+lambda1 sum|m| + lambda2 TV(m) + F_c(perturbed clip), with F_c the softmax score of the target class. `interp.core.exact`
+finds the best binary mask instead. Axes: clips (B,C,T,H,W), masks (B,T), 1 = perturbed.
+
+Of the released code's defects one is kept, because the published masks begin there: the central start is the first
+that loses the drop, not the last that keeps it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from interp.core import perturb
+from interp.core._stem import stem_of
+from interp.core.exact import ExactResult, search_exact
+from interp.core.inference import (
+    autocast,
+    check_clips,
+    check_finite,
+    check_ids,
+    check_targets,
+    frozen_eval,
+    logits,
+    map_slices,
+    predict,
+)
+from interp.core.windows import penalty, score_masks, score_table, score_windows
+from interp.recipes import SOMETHING_MASK, MaskRecipe
+
+METHODS = ("gradient", "exact")
+STARTS = ("central", "random", "best-window")
+CHECK_EVERY = 20  # steps between looks for a loss that is not finite
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When a clip leaves the search early; it then gets the mask of its least loss.
+
+    Attributes:
+        patience: steps within which the least loss must fall.
+        tolerance: by what share of itself it must fall.
+        minimum: steps that every clip takes.
+    """
+
+    patience: int = 20
+    tolerance: float = 0.01
+    minimum: int = 40
+
+    def __post_init__(self) -> None:
+        for name, value in {"patience": 1, "tolerance": 0, "minimum": 0}.items():
+            if not getattr(self, name) >= value:
+                raise ValueError(f"Stop: expected {name} of at least {value}, got {getattr(self, name)!r}")
+
+
+@dataclass(frozen=True)
+class MaskResult:
+    """The masks found for B clips, on the clips' device. Scores are the target's softmax scores."""
+
+    masks: Tensor  # (B, T) soft, in [0, 1]; 1 = perturbed
+    losses: Tensor  # (B, iterations) the loss before each step; after a clip's last step, its last value
+    scores: Tensor  # (B,) F_c of the clip perturbed under its mask
+    originals: Tensor  # (B,) F_c of the clip itself
+    targets: Tensor  # (B,)
+    steps: Tensor  # (B,) steps taken
+    perturbation: str
+    recipe: MaskRecipe
+    starts: Tensor  # (B, T) the logits at the start
+    path: Tensor | None = None  # (B, iterations+1, T) the mask before each step and at the end, if kept
+
+    @property
+    def binary_masks(self) -> Tensor:
+        """The masks (B,T) of zeros and ones, at recipe.snap."""
+        return (self.masks > self.recipe.snap).to(self.masks.dtype)
+
+    @property
+    def final_losses(self) -> Tensor:
+        """The loss (B,) of the soft masks, with `scores` as F_c."""
+        return penalty(self.masks, self.recipe) + self.scores
+
+
+def find_masks(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] | int | None = None,
+               recipe: MaskRecipe = SOMETHING_MASK, perturbation: str = "freeze",
+               start: str | Tensor | None = None, *, stop: Stop | bool | None = None, batch_size: int | None = None,
+               generator: torch.Generator | None = None, ids: Sequence[str] | None = None,
+               progress: bool | None = False, keep_path: bool = False, precision: str = "fp32",
+               method: str = "gradient", budget: int = 2000) -> MaskResult | ExactResult:
+    """Find the temporal mask of each clip (B,C,T,H,W); a clip's mask does not depend on its neighbours.
+
+    Args:
+        model: any module from clips to logits (B,K); used in evaluation mode and restored afterwards.
+        clips: floats in [0,1].
+        targets: the classes to explain, one for all, or None for the predicted classes.
+        recipe: the loss, and the steps of the search.
+        perturbation: a name of `perturb.names()`.
+        start: "central" (the default), "random", "best-window", or logits (T,) or (B,T).
+        stop: True or a `Stop` lets each clip leave once it has converged; None takes all steps, as the paper does.
+        batch_size: clips in the model at the same time; None for its preferred batch size.
+        generator: of the random start. ids: the clips' names, for messages and the random start.
+        progress: show a bar; None for a bar on a terminal only.
+        keep_path: keep the mask of every step.
+        precision: "fp32", or "bf16" for the steps; start and final scores stay in fp32.
+        method: "gradient", the paper's search, or "exact", the best binary mask with a proof (`best_masks`).
+        budget: exact: forward passes for each clip.
+
+    Raises:
+        ValueError: wrong arguments, or a score that is not finite, naming the clip.
+    """
+    clips, ids = check_clips(model, clips), check_ids(ids, len(clips))
+    check_search(clips, perturbation, method, start=start, stop=stop, keep_path=keep_path, precision=precision)
+    probabilities = predict(model, clips, batch_size, ids)
+    targets = check_targets(targets, probabilities)
+    originals = probabilities.gather(1, targets[:, None])[:, 0]
+    return search(model, clips, targets, originals, recipe, perturbation, ids=ids, method=method, budget=budget,
+                  start=start, stop=stop, batch_size=batch_size, generator=generator, progress=progress,
+                  keep_path=keep_path, precision=precision)
+
+
+def search(model, clips, targets, originals, recipe, perturbation, *, ids, method="gradient", budget=2000, start=None,
+           stop=None, batch_size=None, generator=None, progress=False, keep_path=False,
+           precision="fp32") -> MaskResult | ExactResult:
+    """What `find_masks` returns, where the arguments are checked and the clips' scores are known."""
+    with frozen_eval(model):
+        if method == "exact":
+            return search_exact(model, clips, targets, originals, perturbation, recipe, budget=budget,
+                                batch_size=batch_size, ids=ids, progress=progress)
+        if isinstance(start, Tensor):
+            starts = start.detach().to(originals).expand(len(clips), -1)
+        elif start == "random":
+            starts = random_start(clips.shape[2], ids, generator, recipe).to(originals)
+        elif start == "best-window":
+            starts = score_windows(model, clips, targets, originals, recipe, perturbation, batch_size, ids,
+                                   only_best=True).starts
+        else:
+            starts = _central_start(model, clips, targets, originals, recipe, "freeze", batch_size)
+        stop = Stop() if stop is True else stop or None
+        total = len(clips) * recipe.iterations
+        bar = tqdm(total=total, desc="masks", unit="step", leave=False, disable=None if progress is None else not progress)
+        with bar:
+            def descend(rows: slice) -> tuple:
+                bar.update(-bar.n + rows.start * recipe.iterations)  # after memory ran out, the batch begins again
+                return _descend(model, clips[rows], targets[rows], starts[rows], recipe, perturbation, stop, ids[rows],
+                                keep_path, precision, bar)
+
+            parts = map_slices(model, descend, len(clips), batch_size)
+        found, losses, steps, paths = (torch.cat(part).to(clips.device) for part in zip(*parts, strict=True))
+        masks = found.sigmoid()
+        scores = score_masks(model, clips, masks, targets, recipe, perturbation, batch_size)
+    check_finite(scores, ids, "under its mask")
+    return MaskResult(masks, losses, scores, originals, targets, steps, perturbation, recipe, starts.clone(),
+                      paths if keep_path else None)
+
+
+def central_start(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] | int | None = None,
+                  recipe: MaskRecipe = SOMETHING_MASK, perturbation: str = "freeze", *,
+                  batch_size: int | None = None, ids: Sequence[str] | None = None) -> Tensor:
+    """The paper's start: logits (B,T), -start_logit at i frames of both ends, +start_logit between.
+
+    i is the first of 1..T//2-1 whose binary mask lowers the score by less than drop_fraction of what perturbing the
+    whole clip does; T//2-1 where there is none. Arguments and errors as in `find_masks`.
+    """
+    clips, ids = check_clips(model, clips), check_ids(ids, len(clips))
+    probabilities = predict(model, clips, batch_size, ids)
+    targets = check_targets(targets, probabilities)
+    originals = probabilities.gather(1, targets[:, None])[:, 0]
+    return _central_start(model, clips, targets, originals, recipe, perturbation, batch_size)
+
+
+def random_start(num_frames: int, ids: Sequence[str], generator: torch.Generator | None = None,
+                 recipe: MaskRecipe = SOMETHING_MASK) -> Tensor:
+    """Logits (B,T), uniform between -start_logit and +start_logit.
+
+    A number from the generator (0 for None) and a clip's own id seed its logits, whatever clips stand beside it.
+    """
+    base, rows = 0, []
+    if generator is not None:
+        base = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    for name in ids:
+        seed = int.from_bytes(hashlib.sha256(f"{base}:{name}".encode()).digest()[:8], "big") >> 1
+        rows.append(torch.rand(num_frames, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
+    return (2 * torch.stack(rows) - 1) * recipe.start_logit
+
+
+def _central_start(model, clips, targets, originals, recipe, perturbation, batch_size) -> Tensor:
+    num_frames = clips.shape[2]
+    time = torch.arange(num_frames, device=clips.device)
+    widths = torch.arange(0, max(num_frames // 2, 1), device=clips.device)[:, None]  # 0: the whole clip
+    candidates = ((time >= widths) & (time < num_frames - widths)).to(originals)  # (T//2, T)
+    scores = score_table(model, clips, candidates, targets, recipe, perturbation, batch_size)
+    drops = originals[:, None] - scores
+    fails = drops[:, 1:] < recipe.drop_fraction * drops[:, :1]
+    fails = torch.cat([fails, fails.new_ones(len(clips), 1)], dim=1)  # one always ends the walk
+    place = (fails.int().argmax(dim=1) + 1).clamp(max=len(candidates) - 1)
+    return (2 * candidates[place] - 1) * recipe.start_logit
+
+
+def _descend(model, clips, targets, starts, recipe, perturbation, stop, ids, keep_path, precision, bar) -> tuple:
+    """Adam on the logits of one batch; gives found logits, losses, steps and path (empty where not kept)."""
+    device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), clips.device)
+    num, steps = len(clips), recipe.iterations
+    clips, targets = clips.to(device), targets.to(device)
+    stem = stem_of(model, clips)  # None: the clips are mixed and go through the whole model
+    inputs = stem.responses(clips) if stem else clips
+    found = starts.clone().to(device)  # (B, T), the result of each clip
+    losses = found.new_zeros(num, steps)
+    path = found.sigmoid()[:, None].repeat(1, steps + 1, 1) if keep_path else found.new_zeros(num, 0)
+    taken = torch.full((num,), steps)
+    least, mark, waited = found.new_full((3, num), torch.inf)
+    waited.zero_()
+    rows = torch.arange(num, device=device)  # of the clips still in the batch
+    z = found.clone().requires_grad_()
+    adam = torch.optim.Adam([z], lr=recipe.learning_rate)
+    for step in range(steps):
+        masks = z.sigmoid()
+        mixing = perturb.time_mixing(perturbation, masks, recipe.reverse_threshold)
+        mixed = stem.mix(mixing, inputs) if stem else perturb.mix(mixing, inputs)
+        with autocast(device, precision):
+            output = stem.logits(mixed) if stem else logits(model, mixed)
+        scores = output.to(z.dtype).softmax(1).gather(1, targets[rows][:, None])[:, 0]
+        loss = penalty(masks, recipe) + scores
+        (z.grad,) = torch.autograd.grad(loss.sum(), z)
+        loss = loss.detach()
+        losses[rows, step:] = loss[:, None]
+        if keep_path:
+            path[rows, step:] = masks.detach()[:, None]
+        if stop is None:
+            adam.step()
+            found[rows] = z.detach()
+        else:
+            better = loss < least[rows]
+            found[rows] = torch.where(better[:, None], z.detach(), found[rows])
+            least[rows] = torch.minimum(loss, least[rows])
+            fell = loss < mark[rows] * (1 - stop.tolerance)
+            mark[rows] = torch.where(fell, loss, mark[rows])
+            waited[rows] = torch.where(fell, 0, waited[rows] + 1)
+            adam.step()
+        staying = torch.ones(len(rows), dtype=torch.bool, device=device)
+        if stop is not None and step + 1 >= stop.minimum:
+            staying = waited[rows] < stop.patience
+        if step % CHECK_EVERY == 0 or not staying.all() or step + 1 == steps:
+            check_finite(loss, [ids[row] for row in rows.tolist()], "during the search")
+        bar.update(len(rows) + int((~staying).sum()) * (steps - step - 1))
+        if not staying.all():
+            taken[rows[~staying].cpu()] = step + 1
+            rows, inputs = rows[staying], inputs[staying]
+            if not len(rows):
+                break
+            z, adam = _narrow(z, adam, staying)
+    if keep_path:
+        last = torch.arange(steps + 1, device=device) >= taken.to(device)[:, None]
+        path = torch.where(last[..., None], found.sigmoid()[:, None], path)
+    return found, losses, taken, path
+
+
+def _narrow(z: Tensor, adam: torch.optim.Adam, staying: Tensor) -> tuple[Tensor, torch.optim.Adam]:
+    """The logits and Adam's moments of the clips that stay."""
+    state = adam.state[z]
+    kept = z.detach()[staying].requires_grad_()
+    narrowed = torch.optim.Adam([kept], lr=adam.param_groups[0]["lr"])
+    narrowed.state[kept] = {"step": state["step"], **{key: state[key][staying] for key in ("exp_avg", "exp_avg_sq")}}
+    return kept, narrowed
+
+
+def check_search(clips: Tensor, perturbation: str, method: str, *, start=None, stop=None, keep_path=False,
+                 precision="fp32", **others) -> None:
+    """ValueError where the options of a search do not fit together."""
+    if perturbation not in perturb.names():
+        raise ValueError(f"perturbation: expected one of {', '.join(perturb.names())}, got {perturbation!r}")
+    if method not in METHODS or precision not in ("fp32", "bf16"):
+        raise ValueError(f"expected method of {METHODS} and precision fp32 or bf16, got {method!r} and {precision!r}")
+    if method == "exact" and (start is not None or stop or keep_path):
+        raise ValueError('method "exact" takes no start, stop or keep_path; leave them out, or use method="gradient"')
+    if stop is not None and not isinstance(stop, Stop | bool):
+        raise ValueError(f"stop: expected None, True or Stop(patience, tolerance), got {stop!r}")
+    batch, num_frames = len(clips), clips.shape[2]
+    if isinstance(start, Tensor):
+        if tuple(start.shape) not in ((num_frames,), (batch, num_frames)) or not start.is_floating_point():
+            raise ValueError(f"start: expected float logits ({num_frames},) or ({batch}, {num_frames}), "
+                             f"got {start.dtype} {tuple(start.shape)}")
+        if not bool(torch.isfinite(start).all()):
+            raise ValueError("start: expected finite logits; 5 starts a frame on (0.993), -5 off (0.007)")
+    elif start is not None and start not in STARTS:
+        raise ValueError(f"start: expected one of {', '.join(STARTS)} or logits (B,T), got {start!r}")

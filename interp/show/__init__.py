@@ -1,0 +1,1 @@
+"""Pictures and pages: figures, films, plots, tables in HTML, and the explorer."""

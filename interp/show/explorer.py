@@ -1,0 +1,362 @@
+"""Widgets: `Explorer`, on which a reader paints a mask over a clip's frames, and `Upload`, a button for a video file.
+
+Both are live in a kernel (anywidget, ipywidgets) and have a static form for a page. The explorer's page holds the
+scores of every window of frames, as one dict ("interp-explorer" version 1), numbers little-endian in base64, masks as
+"0011100". R rows: the clip itself, all windows by first and then by last frame, the masks of "extra".
+
+    {"format", "version", "id", "title", "fps", "threshold", "extra": [mask], "target": index or null,
+     "frames": {"count", "width", "height", "columns", "sprite": a WebP's address, frames row by row},
+     "colours": 256 x 3 bytes, "classes": {index: name}, "models": [{
+        "name", "words", "guess": index, "explained": index, "columns": [index of a class whose scores are shown],
+        "map": {"width", "height", "highest", "levels": T x height x width bytes, 255 for the highest},
+        "tables": {"freeze": {"scores": columns x R float32, "top": R uint16, "topScores": R float32}, "reverse"},
+        "best": {"freeze": mask, "reverse": mask},
+        "found": {"mask", "soft", "perturbation", "steps", "scores": {"freeze", "reverse"}}}]}
+
+    explorer.Explorer(clip, {"I3D": i3d, "C-LSTM": clstm}, target=6)  # the last value of a notebook's cell
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import tempfile
+import uuid
+import warnings
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from interp import data as video_data
+from interp.core.explanation import DEFAULT_METHOD, Explanation, explain
+from interp.core.inference import check_clips, clip_shape, model_name
+from interp.core.windows import best_windows, score_table
+from interp.recipes import SOMETHING_MASK, MaskRecipe
+from interp.show.figure import PALETTES, clip_frames, describe
+from interp.show.html import check_id, data_address, figure_html, json_text, static
+
+KINDS = ("freeze", "reverse")
+MOST_BYTES = 320_000  # of the frames, so that a clip adds at most 600 kB to a page
+MAP_SIDES = (4, 7, 8, 12, 14, 16, 24, 28, 32)  # the first one that restores the map is taken
+MAP_ERROR = 0.02
+STATIC = ("In a notebook with a kernel a button stands here: choose a video file, and each network says what it shows, "
+          "when and where it looked, as below. A page has no kernel, so this is what the button gives for {}.")
+INVITE = ("Choose a video file (mp4, webm, avi, mkv, ...). It stays on the machine of the kernel. "
+          "Some notebooks refuse files above 10 MB: give the path of such a file in the cell at the top.")
+
+
+class _Widget:
+    """Shown by a notebook in its live and its static form; the static one alone without the live form's library."""
+
+    _live = None
+
+    @property
+    def widget(self):
+        """The live widget, made at the first call; ImportError without its library."""
+        if self._live is None:
+            self._live = self._make_live()
+        return self._live
+
+    def _repr_mimebundle_(self, **options) -> dict | tuple[dict, dict]:
+        forms = {"text/plain": self._words(), "text/html": self.to_html()}
+        try:
+            live = self.widget._repr_mimebundle_(**options)
+        except ImportError:
+            return forms
+        bundle, metadata = live if isinstance(live, tuple) else (live or {}, {})
+        return {**bundle, **forms}, metadata
+
+
+class Explorer(_Widget):
+    """A clip to paint masks on: live, each mask is scored by the models; on a page, every window is scored beforehand.
+
+    Attributes: `data`, the page's dict; `explanations`, one a model; `windows`, the WindowResult of each (perturbation,
+    model's name). `widget.mask` and `widget.perturbation` may be set; `widget.scores` holds the models' scores.
+
+    Args:
+        clip: (C,T,H,W) in [0,1]; or an Explanation, or one for each model in their order, all of the same clip, whose
+            masks and maps are shown, and nothing is searched.
+        models: a mapping from names to models, or one model.
+        target, title: the true class, and the words above it; by default its name.
+        recipe: the loss of the mask search and of the best window; by default the explanations' own.
+        fps: frames a second.
+        search: further arguments of `interp.explain` for a bare clip.
+    """
+
+    def __init__(self, clip, models, target: int | None = None, *, title: str | None = None,
+                 recipe: MaskRecipe | None = None, fps: float = 6, **search):
+        from matplotlib import colormaps
+
+        self.models = _check_models(models)
+        self.explanations = records = _given_explanations(clip, self.models)
+        if records:
+            clip, recipe = records[0].clip, recipe or records[0].recipe
+            target = records[0].target if target is None else target
+        self.recipe = recipe or SOMETHING_MASK
+        self.clip = torch.as_tensor(clip).detach().cpu()
+        frames, colours = clip_frames(self.clip), colormaps[PALETTES["safe"].colormap](np.arange(256))[:, :3]
+        explained = target if search.get("explained_class") == "target" else None
+        classes = [record.explained for record in records] or [explained] * len(self.models)
+        self.windows = {
+            (kind, name): best_windows(model, self.clip[None], kind, index, self.recipe, every_class=True)
+            for index, (name, model) in zip(classes, self.models.items(), strict=True) for kind in KINDS}
+        if not records:
+            for name, model in self.models.items():
+                options = {"name": name, **search}
+                if search.get("method", DEFAULT_METHOD) == "gradient":  # from the best window, which is known here
+                    options = {"start": self.windows["freeze", name].starts.cpu(), "stop": True, **options}
+                records += explain(model, self.clip[None], target, self.recipe, **options)
+        extra = list(dict.fromkeys(_digits(record.binary_mask) for record in records))
+        shown = [self._model_data(name, target, record, extra)
+                 for name, record in zip(self.models, records, strict=True)]
+        named = sorted({index for model in shown for index in model.pop("classes")})
+        names = {str(index): records[0].class_name(index) for index in named}
+        self.data = {
+            "format": "interp-explorer", "version": 1, "id": records[0].id, "fps": fps,
+            "title": title if title is not None else names.get(str(target), "A clip of unknown class"),
+            "threshold": self.recipe.snap, "frames": _sprite(frames), "classes": names,
+            "colours": _base64((255 * colours).round().astype(np.uint8)), "extra": extra,
+            "target": None if target is None else int(target), "models": shown,
+        }  # fmt: skip
+
+    def to_html(self, script: bool = True) -> str:
+        """The static form; script=False where the page has `page_script` already."""
+        return mount_html(self.data, f"explorer-{uuid.uuid4().hex[:12]}") + (page_script() if script else "")
+
+    def score(self, name: str, masks: Sequence[str], kind: str) -> Tensor:
+        """The softmax (N,K) of a model on the clip under binary masks, one forward pass each."""
+        model, masks = self.models[name], torch.tensor([[float(digit) for digit in mask] for mask in masks])
+        clips = check_clips(model, self.clip[None])
+        return score_table(model, clips, masks.to(clips), None, self.recipe, kind)[0].cpu()
+
+    def _model_data(self, name: str, target: int | None, record: Explanation, extra: Sequence[str]) -> dict:
+        columns = list(dict.fromkeys(([] if target is None else [int(target)]) + [record.guess]))
+        scores = {kind: torch.cat([record.probabilities[None], self.windows[kind, name].class_scores[0].cpu(),
+                                   self.score(name, extra, kind)]) for kind in KINDS}  # (R, K)
+        tops = {kind: table.max(dim=1) for kind, table in scores.items()}
+        return {
+            "name": name, "words": describe(dataclasses.replace(record, model=name)), "guess": record.guess,
+            "explained": record.explained, "columns": columns, "map": _map(record.map),
+            "tables": {kind: {"scores": _base64(scores[kind][:, columns].T.numpy().astype("<f4")),
+                              "top": _base64(tops[kind].indices.numpy().astype("<u2")),
+                              "topScores": _base64(tops[kind].values.numpy().astype("<f4"))} for kind in KINDS},
+            "best": {kind: _digits(self.windows[kind, name].masks[0]) for kind in KINDS},
+            "found": {"mask": _digits(record.binary_mask), "perturbation": record.perturbation, "steps": record.steps,
+                      "soft": bool(((record.mask > 0) & (record.mask < 1)).any()),
+                      "scores": {"freeze": record.FS, "reverse": record.RS}},
+            "classes": {*columns, record.explained, *torch.cat([top.indices for top in tops.values()]).tolist()},
+        }  # fmt: skip
+
+    def _words(self) -> str:
+        return f"Explorer: {self.data['title']}. {' '.join(model['words'] for model in self.data['models'])}"
+
+    def _make_live(self):
+        """An anywidget of the same script: setting `mask` or `perturbation`, from either side, brings `scores`."""
+        import anywidget
+        import traitlets
+
+        explorer, count = self, self.data["frames"]["count"]
+
+        class LiveExplorer(anywidget.AnyWidget):
+            _esm, _css = static("explorer.js"), static("explorer.css")
+            data = traitlets.Dict().tag(sync=True)
+            mask = traitlets.List(traitlets.Bool(), minlen=count, maxlen=count).tag(sync=True)
+            perturbation = traitlets.Enum(KINDS, "freeze").tag(sync=True)
+            scores = traitlets.Dict().tag(sync=True)
+
+            @traitlets.observe("mask", "perturbation")
+            def _score(self, _change) -> None:
+                self.scores = explorer._live_scores(self.mask, self.perturbation)
+
+        return LiveExplorer(data=self.data, mask=[False] * count)
+
+    def _live_scores(self, mask: Sequence[bool], kind: str) -> dict:
+        digits, models, names = "".join("01"[on] for on in mask), [], {}
+        for shown in self.data["models"]:
+            scores = self.score(shown["name"], [digits], kind)[0]  # (K,)
+            top = int(scores.argmax())
+            names[str(top)] = self.explanations[0].class_name(top)
+            models.append({"scores": scores[shown["columns"]].tolist(), "top": top, "topScore": float(scores[top])})
+        return {"mask": digits, "perturbation": kind, "models": models, "names": names}
+
+
+def explorer_data(clip, models, target: int | None = None, **options) -> dict:
+    """The dict that a page's explorer needs; arguments as of `Explorer`. It takes T(T+1) forward passes a model."""
+    return Explorer(clip, models, target, **options).data
+
+
+def page_script() -> str:
+    """The style and script that the explorers of a page share, as HTML; a second copy does no harm.
+
+    It defines `window.interpExplorer` with mount(element, data), scan(root) and order(mask, perturbation), and mounts
+    every placeholder of `mount_html` as it comes into view.
+    """
+    body, exports = static("explorer.js").rsplit("export default", 1)
+    script = f"""(() => {{
+if (!window.interpExplorer) {{
+{body}
+window.interpExplorer = {exports.strip().rstrip(";")};
+}}
+const scan = () => window.interpExplorer.scan();
+scan();
+if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", scan);
+}})();"""
+    return f"<style>{static('explorer.css')}</style><script>{script}</script>"
+
+
+def mount_html(data: Mapping, id: str) -> str:
+    """The placeholder of one explorer with its data; readers without scripts get the sentences of `describe`."""
+    check_id(id)
+    words = " ".join(escape(model["words"]) for model in data["models"])
+    return (f'<div class="interp-explorer" id="{id}" data-interp-explorer="{id}-data"><noscript><p>{words}</p>'
+            f'</noscript></div><script type="application/json" id="{id}-data">{json_text(data)}</script>')
+
+
+class Upload(_Widget):
+    """A button for a video file and, below it, a figure for each network, as `interp.explain` finds it.
+
+    Args:
+        models: name -> network.
+        example: the path of a video for the static page, or its Explanations.
+        search: further arguments of `interp.explain`.
+    """
+
+    def __init__(self, models: Mapping[str, nn.Module], example=None, **search):
+        self.models, self.example, self.search = _check_models(models), example, search
+
+    def explain_file(self, name: str, content: bytes) -> str:
+        """A figure for each network as HTML; for a file that cannot be read, the reason."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"video{Path(name).suffix[:10]}"  # the file's own name may be too long
+            path.write_bytes(content)
+            try:
+                with warnings.catch_warnings(record=True) as caught:
+                    warnings.simplefilter("always", UserWarning)
+                    figures = self._figures(self._explain(path, Path(name).stem))
+            except ValueError as error:  # a VideoError's path is the temporary one, so only its reason is shown
+                reason = str(getattr(error, "reason", None) or error)
+                return f'<p role="alert"><strong>{escape(name)}</strong>: {escape(reason)}</p>'
+        notes = dict.fromkeys(str(warning.message).replace(str(path), name) for warning in caught)
+        return "".join(f"<p>{escape(note)}</p>" for note in notes) + figures
+
+    def to_html(self) -> str:
+        """The static form: what the button does, and what it gives for the example."""
+        if self.example is None:
+            return f"<p>{escape(STATIC.partition(', so')[0])}.</p>"
+        records, name = self.example, "the clip at the top of this page"
+        if isinstance(records, str | Path):
+            records, name = self._explain(Path(records), Path(records).stem), Path(records).name
+        words = f'<p style="text-align:left">{escape(STATIC.format(name))}</p>'
+        return f'<div class="interp-upload">{words}{self._figures(records)}</div>'
+
+    def _words(self) -> str:
+        return "Upload: a button for a video file"
+
+    def _make_live(self):
+        import ipywidgets
+
+        self.button = ipywidgets.FileUpload(accept="video/*", multiple=False, description="Choose a video",
+                                            tooltip="a video file to explain")
+        self.output = ipywidgets.HTML(f"<p>{escape(INVITE)}</p>")
+        self.button.observe(self._uploaded, names="value")
+        return ipywidgets.VBox([self.button, self.output])
+
+    def _uploaded(self, change: Mapping) -> None:
+        for file in change["new"]:
+            self.button.disabled = True
+            self.output.value = f'<p role="status">Explaining {escape(file["name"])} ...</p>'
+            try:
+                self.output.value = self.explain_file(file["name"], bytes(file["content"]))
+            finally:
+                self.button.disabled = False
+
+    def _explain(self, path: Path, name: str) -> list[Explanation]:
+        records = []
+        for label, model in self.models.items():
+            num_frames, *size = clip_shape(model)
+            clips = video_data.to_clip(video_data.read_clip(path, num_frames, tuple(size)))[None]
+            records += explain(model, clips, ids=[name], name=label, **self.search)
+        return records
+
+    def _figures(self, records: Sequence[Explanation]) -> str:
+        return "".join(figure_html(record, min_width=128) for record in records)
+
+
+def _check_models(models) -> dict[str, nn.Module]:
+    """Names and models."""
+    if isinstance(models, nn.Module):
+        name = model_name(models)
+        models = {{"i3d": "I3D", "clstm": "C-LSTM"}.get(name, name): models}
+    if not isinstance(models, Mapping) or not models or not all(isinstance(m, nn.Module) for m in models.values()):
+        raise ValueError("models: expected a torch.nn.Module, or a mapping from names to modules, got "
+                         f'{models!r}; write {{"I3D": i3d, "C-LSTM": clstm}}')
+    return {str(name): model for name, model in models.items()}
+
+
+def _given_explanations(clip, models: Mapping) -> list[Explanation]:
+    """The Explanations given in place of a clip, one a model; none for a bare clip."""
+    if torch.is_tensor(clip) or isinstance(clip, np.ndarray):
+        return []
+    records = [clip] if isinstance(clip, Explanation) else list(clip) if isinstance(clip, Sequence) else []
+    if not records or not all(isinstance(record, Explanation) for record in records):
+        raise ValueError("clip: expected a float tensor (C,T,H,W), an Explanation, or one for each model, got "
+                         f"{type(clip).__name__}; turn uint8 frames into a clip with interp.data.to_clip")
+    if len(records) != len(models):
+        raise ValueError(f"expected one Explanation a model, in their order, got {len(records)} for {len(models)}")
+    if any(not torch.equal(record.clip, records[0].clip) for record in records[1:]):
+        raise ValueError("the Explanations are of different clips; an explorer shows one clip")
+    return records
+
+
+def _sprite(frames: np.ndarray) -> dict:
+    """Frames (T,H,W,3) side by side in one picture of at most MOST_BYTES."""
+    count, height, width, _ = frames.shape
+    columns = int(np.ceil(np.sqrt(count)))
+    padded = np.pad(frames, [(0, -count % columns), (0, 0), (0, 0), (0, 0)])
+    sheet = padded.reshape(-1, columns, height, width, 3).swapaxes(1, 2).reshape(-1, columns * width, 3)
+    for quality in (90, 80, 65, 50, 35):
+        target = io.BytesIO()
+        Image.fromarray(sheet).save(target, "WEBP", quality=quality, method=4)
+        if target.tell() <= MOST_BYTES:
+            break
+    else:  # large and hard to compress: at half the size
+        halves = frames[:, : height // 2 * 2, : width // 2 * 2].reshape(count, height // 2, 2, width // 2, 2, 3)
+        return _sprite(halves.mean(axis=(2, 4)).round().astype(np.uint8))
+    return {"count": count, "width": width, "height": height, "columns": columns,
+            "sprite": data_address("image/webp", target.getvalue())}
+
+
+def _map(maps: Tensor) -> dict:
+    """A map (T,H,W) as the smallest grid from which bilinear enlarging restores it, in 256 levels.
+
+    A Grad-CAM map was enlarged from a layer's few cells, so that least squares finds those.
+    """
+    maps = maps.double()
+    for side in MAP_SIDES:
+        up, across = (_enlarging(min(side, length), length) for length in maps.shape[1:])
+        grid = (torch.linalg.pinv(up) @ maps @ torch.linalg.pinv(across).T).clamp(min=0)
+        if ((up @ grid @ across.T).clamp(0, 1) - maps).abs().max() <= MAP_ERROR:
+            break
+    highest = max(float(grid.max()), 1e-6)  # a cell's middle may be higher than every pixel
+    levels = (255 * grid / highest).round().numpy().astype(np.uint8)
+    return {"width": grid.shape[2], "height": grid.shape[1], "highest": highest, "levels": _base64(levels)}
+
+
+def _enlarging(cells: int, length: int) -> Tensor:
+    """The matrix (length, cells) of linear enlarging as in `figure.overlay`."""
+    return interpolate(torch.eye(cells, dtype=torch.float64)[:, None], length, mode="linear")[:, 0].T
+
+
+def _digits(mask: Tensor) -> str:
+    return "".join("01"[on] for on in (mask > 0).tolist())
+
+
+def _base64(values: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()

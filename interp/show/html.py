@@ -1,0 +1,308 @@
+"""HTML for a page without a kernel: moving figures, the paper's results table, sliders; Markdown tables of claims.
+
+The templates are static/*.html; names are escaped there. Everything can be read without JavaScript, which adds what
+static/*.js describe; a still stands for a film on paper and for readers who prefer less motion.
+
+    page = html.figure_html(explanation)
+    page = explorer.page_script() + html.results_table([html.TableRow("Moving left", (i3d, clstm), data)])
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import torch
+from markupsafe import Markup
+from PIL import Image
+
+from interp.core.explanation import Explanation
+from interp.show.figure import describe, encode, three_panel
+from interp.study import claims, measures
+
+STATIC = Path(__file__).parent / "static"
+SCORES = {
+    "OS": "original score of the guessed class",
+    "FS": "score with the mask's frames frozen",
+    "RS": "score with the same frames reversed",
+    "CS": "score of the true class where the guess is wrong",
+    "RS/FS": "the order of the frames matters less than their absence where this is well above 1",
+    "length": "mask length: how many frames are on",
+}
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One clip under the models of the results table."""
+
+    label: str
+    explanations: Sequence[Explanation]  # one a model
+    explorer: Mapping | None = None  # what `explorer.explorer_data` returns for the clip
+
+
+@dataclass(frozen=True)
+class Control:
+    """One setting of a slider. label: its name; values: the words for each place, first to last."""
+
+    label: str
+    values: Sequence[str]
+    start: int = 0
+    choice: bool = False  # a button for each value instead of a slider
+
+
+def figure_html(explanation: Explanation, frames: np.ndarray | None = None, *, caption: str | None = None,
+                palette: str = "safe", min_width: int = 192) -> str:
+    """Return one moving figure with alternative text, a button that stops all motion, and a caption.
+
+    frames, palette, min_width: as in `figure.three_panel`. caption: by default what it shows and how to read it.
+    """
+    words = describe(explanation)
+    image = _film(explanation, frames, palette=palette, min_width=min_width, lazy=False)
+    return captioned(image, caption or f"{words} {_legend(palette, explanation.perturbation)}")
+
+
+def picture(film: bytes, words: str, *, lazy: bool = True, still: int = 0) -> str:
+    """Return a gif, webp or png as an image with the alternative text `words`: <picture> where it moves, else <img>.
+
+    still: the frame for paper and for readers who prefer less motion.
+    """
+    with Image.open(io.BytesIO(film)) as moving:
+        mime, (width, height) = Image.MIME[moving.format], moving.size
+        num_frames, first = getattr(moving, "n_frames", 1), io.BytesIO()
+        if num_frames > 1:
+            moving.seek(min(still, num_frames - 1))
+            moving.convert("RGB").save(first, "WEBP", quality=75)
+    still_address = data_address("image/webp", first.getvalue()) if num_frames > 1 else None
+    return _render("picture.html", address=data_address(mime, film), width=width, height=height, words=words, lazy=lazy,
+                   still=still_address)
+
+
+def captioned(image: str, caption: str | None = None) -> str:
+    """Return a `picture` as a figure: below it the caption, and a button that stops all motion where it moves."""
+    return _render("figure.html", image=Markup(image), caption=caption)
+
+
+def results_table(rows: Sequence[TableRow], models: Sequence[str] = ("I3D", "C-LSTM"), *, caption: str | None = None,
+                  palette: str = "safe", panel: int = 128) -> str:
+    """Return the results table of Mänttäri, Broomé et al., ACCV 2020: scores and figures, sortable and filtered.
+
+    The row of a clip has the address #clip-ID. Where rows have explorers, put `explorer.page_script()` on the page.
+
+    models: the one or two names of the columns, in the order of every row's explanations. palette: of the figures;
+    panel: width in pixels of each of their three panels.
+    """
+    if len(models) not in (1, 2):
+        raise ValueError(f"models: expected one or two names, got {len(models)} models")
+    for row in rows:
+        if len(row.explanations) != len(models):
+            raise ValueError(f"row {row.label!r}: expected an explanation for each of {len(models)} models, got "
+                             f"{len(row.explanations)}")
+    explanations = [explanation for row in rows for explanation in row.explanations]
+    keys = [key for key in SCORES if key != "CS" or any(explanation.CS is not None for explanation in explanations)]
+    numbers, figure = list(enumerate(keys)), [(0, None)]
+    parts = [(0, numbers), (0, figure), (1, figure), (1, numbers)][: 2 * len(models)]
+    columns = [(place, number, key) for place, part in parts for number, key in part]
+    lines = []
+    for row, address in zip(rows, _addresses([row.explanations[0].id for row in rows]), strict=True):
+        right = "".join(str(int(e.guess == e.target)) for e in row.explanations if e.target is not None)
+        cells = [_score(row.explanations[place], key) if key else
+                 Markup(_film(row.explanations[place], palette=palette, min_width=panel, quality=60))
+                 for place, _, key in columns]
+        lines.append((row, address, right, list(zip(columns, cells, strict=True))))
+    labels = list(dict.fromkeys(row.label for row in rows))
+    menus = [("Class", "by-class", {"": f"all {len(labels)}", **dict(zip(labels, labels, strict=True))})]
+    if all(explanation.target is not None for explanation in explanations):
+        options = {"1": "right", "0": "wrong"} if len(models) == 1 else {
+            "11": "both right", "10": f"only {models[0]} right", "01": f"only {models[1]} right", "00": "both wrong"}
+        menus.append(("Guesses", "by-guess", {"": "all", **options}))
+    caption = f"{caption or 'Scores, maps and masks of ' + ' and '.join(models) + '.'} {_legend(palette)}"
+    return _render("comparison.html", models=models, menus=menus, caption=caption, columns=columns, rows=lines,
+                   titles=SCORES)
+
+
+def slider(controls: Sequence[Control], views: Sequence[str], words: Sequence[str], *, name: str,
+           caption: str | None = None) -> str:
+    """Return controls over views made beforehand, of which the page shows one; without JavaScript, a table of words.
+
+    Args:
+        controls: settings count like the places of an array, the last control fastest.
+        views: HTML for every setting, such as `picture`; not escaped.
+        words: what each view shows, below it.
+        name: id of this slider on its page.
+        caption: below the words.
+    """
+    sizes = [len(control.values) for control in controls]
+    if not controls or len(views) != math.prod(sizes) or len(words) != math.prod(sizes):
+        raise ValueError(f"expected a view and words for each of {math.prod(sizes)} settings, got {len(views)} views "
+                         f"and {len(words)} words")
+    check_id(name)
+    for control, size in zip(controls, sizes, strict=True):
+        if not 0 <= control.start < size:
+            raise ValueError(f"{control.label}: expected a start from 0 to {size - 1}, got {control.start}")
+    values = [list(control.values) for control in controls]
+    return _render("slider.html", name=name, controls=controls, views=views, words=words, caption=caption,
+                   first=int(np.ravel_multi_index([control.start for control in controls], sizes)),
+                   settings=list(itertools.product(*values)),
+                   data={"sizes": sizes, "values": values, "views": list(views), "words": list(words)})
+
+
+def verdict_table(rows: Sequence[claims.Row], embedded: bool = False) -> str:
+    """Markdown with a line for each claim: clips, both means, difference, effect, corrected p and verdict.
+
+    embedded: the rows are about the embedded data, which the claims then name.
+    """
+    heads = ["claim", "clips", "first", "second", "difference, 95% interval", "effect", "p", "verdict"]
+    for place, names in enumerate(zip(*{row.claim.names for row in rows}, strict=True)):
+        heads[2 + place] = names[0] if len(set(names)) == 1 else ("network", "against")[place]
+    lines = []
+    for row in rows:
+        result, digits = row.result, row.claim.measure.digits
+        lines.append((f"{_claim_words(row.claim, embedded)}: `{row.claim.measure.source}`", result.clips,
+                      number(result.first, digits), number(result.second, digits), _difference(row),
+                      number(result.effect, 2, "+"), _p(row.p).removeprefix("= ").replace(" ", "&nbsp;"),
+                      row.verdict.word))
+    return _markdown(heads, "---|---:|---:|---:|---:|---:|---:|---", lines)
+
+
+def claim_table(columns: Mapping[str, tuple[Sequence[claims.Row], Mapping[str, str]]],
+                listed: Sequence[claims.Claim]) -> str:
+    """Markdown with a line for each claim and a column for each set of results.
+
+    columns: name -> what `claims.judge` and `claims.untested` returned; the reason stands where there is no result.
+    """
+    lines = []
+    for claim in listed:
+        cells = [_claim_words(claim)]
+        for rows, reasons in columns.values():
+            row = next((row for row in rows if row.claim.words == claim.words), None)
+            if row is None:
+                cells.append(reasons.get(claim.words, "not tested"))
+                continue
+            seeds = "" if row.seeds is None or row.seeds.word == "not known" else f"; {row.seeds.word} a change of seed"
+            cells.append(f"**{row.verdict.word}**: {_difference(row)} {claim.measure.unit}, p {_p(row.p)}, "
+                         f"{row.result.clips} clips{seeds}")
+        lines.append(cells)
+    return _markdown(["the paper says", *columns], "---|" * len(columns) + "---", lines)
+
+
+def left_out_table(rows: Sequence[claims.Row], embedded: bool = False) -> str:
+    """Markdown: how many clips each measure leaves out of both networks, and why; "" where none is left out."""
+    starts = claims.EMBEDDED if embedded else claims.STARTS
+    clips: dict[tuple[str, str, str], dict[str, None]] = {}
+    for row in rows:
+        data = starts[row.claim.dataset].removeprefix("On ").rstrip(", ")
+        for clip, reason in row.left_out:
+            clips.setdefault((data, row.claim.measure.name, reason), {})[clip] = None
+    lines = [(data, name, len(ids), reason, ", ".join([*ids][:4]) + ", ..." * (len(ids) > 4))
+             for (data, name, reason), ids in clips.items()]
+    return _markdown(["data", "measure", "clips", "because", "which"], "---|---|---:|---|---", lines) if lines else ""
+
+
+def number(value: float, digits: int, sign: str = "") -> str:
+    """A number with a true minus sign."""
+    return f"{value:{sign}.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def data_address(mime: str, content: bytes) -> str:
+    """Content as an address that holds it: data:MIME;base64,..."""
+    return f"data:{mime};base64,{base64.b64encode(content).decode()}"
+
+
+def json_text(value) -> str:
+    """JSON that can stand inside a <script>."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+
+
+def check_id(name: str) -> None:
+    """ValueError for a name that cannot be an id of an element."""
+    if not re.fullmatch(r"[A-Za-z][\w-]*", name):
+        raise ValueError(f"id: expected letters, digits, - and _, a letter first, got {name!r}")
+
+
+@cache
+def static(name: str) -> str:
+    """The text of a file in static/."""
+    return (STATIC / name).read_text(encoding="utf-8")
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    options = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
+    templates = jinja2.Environment(loader=jinja2.FileSystemLoader(STATIC), autoescape=True, **options)
+    templates.globals.update(static=lambda name: Markup(static(name)), json_text=lambda value: Markup(json_text(value)))
+    return templates
+
+
+def _render(template: str, **values) -> str:
+    return _templates().get_template(template).render(values)  # plain: Markup would escape what is added to it
+
+
+def _legend(palette: str, perturbation: str = "freeze") -> str:
+    """How to read a figure, for its caption."""
+    done = {"freeze": "frozen", "reverse": "reversed", "shuffle": "shuffled", "blur": "blurred"}
+    done = done.get(perturbation, f"perturbed ({perturbation})")
+    squares = {
+        "safe": f"an orange square with a dot is on ({done}), a blue one off; the current one is framed",
+        "paper": f"a red square is on ({done}), a green one off; the current one is bright",
+    }
+    return ("Left to right: the clip; Grad-CAM, brighter where the decision rests; the clip with the mask's "
+            f"frames {done}. In the bar of frames {squares[palette]}.")
+
+
+def _film(explanation: Explanation, frames=None, *, lazy: bool = True, quality: int = 80, **options) -> str:
+    """The three panels as a picture; its still is the middle one of the frames that are on, or of all."""
+    film = encode(three_panel(explanation, frames, **options), kind="webp", quality=quality)
+    on = np.flatnonzero(explanation.binary_mask).tolist() or range(len(explanation.mask))
+    return picture(film, describe(explanation), lazy=lazy, still=on[len(on) // 2])
+
+
+def _addresses(ids: Sequence) -> list[str]:
+    """clip-ID for every id, in the letters that an address may hold; repeated ones are numbered."""
+    addresses: list[str] = []
+    for name in ids:
+        plain = "clip-" + re.sub(r"[^A-Za-z0-9_-]+", "-", str(name))
+        same = sum(re.fullmatch(rf"{re.escape(plain)}(--\d+)?", other) is not None for other in addresses)
+        addresses.append(f"{plain}--{same + 1}" if same else plain)
+    return addresses
+
+
+def _score(explanation: Explanation, key: str) -> tuple[str, str]:
+    """A cell's number to sort by, and as it is shown; "" and a dash where there is none."""
+    if key == "length":
+        length = str(int(explanation.binary_mask.sum()))
+        return length, length
+    if key != "RS/FS":
+        value = getattr(explanation, key)
+        return ("", "–") if value is None else (f"{value:.6g}", f"{value:.3f}")
+    scores = (torch.tensor([score], dtype=torch.float64) for score in (explanation.RS, explanation.FS))
+    ratio = float(measures.order_ratio(*scores, measures.RESOLUTION))
+    return ("", "–") if math.isnan(ratio) else (f"{ratio:.6g}", f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.2g}")
+
+
+def _markdown(heads: Sequence[str], rule: str, rows: Sequence[Sequence]) -> str:
+    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in (heads, *rows)).replace("\n", f"\n|{rule}|\n", 1)
+
+
+def _claim_words(claim: claims.Claim, embedded: bool = False) -> str:
+    return (claim.embedded if embedded else claim.words) + ("" if claim.paper else " (ours)")
+
+
+def _difference(row: claims.Row) -> str:
+    """The difference of a claim with its interval, as "−3.71 (−5.71 to −1.94)"."""
+    result, digits = row.result, row.claim.measure.digits
+    difference, low, high = (number(value, digits, "+") for value in (result.difference, result.low, result.high))
+    return f"{difference} ({low} to {high})"
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"

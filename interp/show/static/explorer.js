@@ -1,0 +1,528 @@
+// The explorer: a clip, its Grad-CAM map, the perturbed clip, a timeline to paint a mask on, and the scores under it.
+// Two hosts: anywidget calls `render`; on a static page, where the module stands as a plain script without its last
+// line, `scan` mounts each placeholder that comes into view. show/explorer.py describes the data. Frames count from 0
+// here, from 1 on screen.
+
+const KINDS = ["freeze", "reverse"];
+
+const bytesOf = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+const floatsOf = text => new Float32Array(bytesOf(text).buffer);
+const digits = mask => mask.map(on => (on ? "1" : "0")).join("");
+const maskOf = text => [...text].map(digit => digit === "1");
+
+// Which frame of the clip is shown at each moment, under a mask of trues and falses; as core/perturb.py.
+function order(mask, kind) {
+  const shownAt = mask.map((_, t) => t);
+  if (kind === "freeze") {
+    for (let t = 1; t < mask.length; t += 1) if (mask[t]) shownAt[t] = shownAt[t - 1];
+    return shownAt;
+  }
+  for (const [first, last] of runs(mask)) for (let t = first; t <= last; t += 1) shownAt[t] = first + last - t;
+  return shownAt;
+}
+
+function runs(mask) {
+  const spans = [];
+  mask.forEach((on, t) => {
+    if (on && t > 0 && mask[t - 1]) spans.at(-1)[1] = t;
+    else if (on) spans.push([t, t]);
+  });
+  return spans;
+}
+
+// The page's scores, by the order of frames that a mask gives: two masks that do the same have the same scores.
+function lookups(data) {
+  const count = data.frames.count, masks = [Array(count).fill(false)];
+  for (let first = 0; first < count; first += 1) {
+    for (let last = first; last < count; last += 1) masks.push(masks[0].map((_, t) => t >= first && t <= last));
+  }
+  masks.push(...data.extra.map(maskOf));
+  const tables = {};
+  for (const kind of KINDS) {
+    const rows = new Map();
+    masks.forEach((mask, row) => { // the first stays: the untouched clip before a window that does nothing
+      const key = order(mask, kind).join();
+      if (!rows.has(key)) rows.set(key, row);
+    });
+    const models = data.models.map(model => {
+      const table = model.tables[kind];
+      return { scores: floatsOf(table.scores), top: new Uint16Array(bytesOf(table.top).buffer),
+        topScores: floatsOf(table.topScores), columns: model.columns.length };
+    });
+    tables[kind] = key => rows.has(key) ? models.map(({ scores, top, topScores, columns }) => {
+      const row = rows.get(key);
+      return { top: top[row], topScore: topScores[row],
+        scores: Array.from({ length: columns }, (_, c) => scores[c * masks.length + row]) };
+    }) : null;
+  }
+  return tables;
+}
+
+// The clip's frames and, over them, the map, enlarged to about 256 pixels.
+async function pictures(data) {
+  const { count, width, height, columns, sprite } = data.frames;
+  const sheet = new Image();
+  sheet.src = sprite;
+  await sheet.decode();
+  const scale = Math.max(1, Math.round(256 / width)), size = { width: scale * width, height: scale * height };
+  const frames = Array.from({ length: count }, (_, t) => {
+    const small = Object.assign(document.createElement("canvas"), { width, height }); // so that no neighbour bleeds in
+    small.getContext("2d").drawImage(sheet, -(t % columns) * width, -Math.floor(t / columns) * height);
+    const large = Object.assign(document.createElement("canvas"), size), brush = large.getContext("2d");
+    brush.imageSmoothingQuality = "high";
+    brush.drawImage(small, 0, 0, size.width, size.height);
+    return large;
+  });
+  const colours = bytesOf(data.colours), kept = new Map();
+  const heat = (place, t) => {
+    const name = `${place}:${t}`;
+    if (!kept.has(name)) kept.set(name, overlay(frames[t], data.models[place].map, t, colours));
+    return kept.get(name);
+  };
+  return { size, frames, heat };
+}
+
+// One frame under its map, drawn as figure.overlay does: grey, the map's colours, a line round values of a half.
+function overlay(frame, map, t, colours) {
+  const { width, height } = frame, canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const brush = canvas.getContext("2d"), values = enlarged(map, t, width, height);
+  brush.drawImage(frame, 0, 0);
+  const picture = brush.getImageData(0, 0, width, height), pixels = picture.data;
+  for (let i = 0; i < values.length; i += 1) {
+    const grey = 0.8 * (0.299 * pixels[4 * i] + 0.587 * pixels[4 * i + 1] + 0.114 * pixels[4 * i + 2]);
+    const share = 0.65 * values[i] ** 0.7, level = 3 * Math.round(255 * values[i]);
+    for (let c = 0; c < 3; c += 1) pixels[4 * i + c] = share * colours[level + c] + (1 - share) * grey;
+  }
+  const held = (place, length) => Math.min(Math.max(place, 0), length - 1);
+  const inside = (x, y) => values[held(y, height) * width + held(x, width)] >= 0.5;
+  for (let y = 0; y < height; y += 1) {
+    for (let x = 0; x < width; x += 1) {
+      const hot = inside(x, y);
+      const around = [inside(x - 1, y), inside(x + 1, y), inside(x, y - 1), inside(x, y + 1)];
+      if (around.every(other => other === hot)) continue;
+      pixels.fill(hot ? 255 : 0, 4 * (y * width + x), 4 * (y * width + x) + 3);
+    }
+  }
+  brush.putImageData(picture, 0, 0);
+  return canvas;
+}
+
+// One frame of a map's grid, bilinearly; the cells' middles lie as PyTorch's align_corners=False lays them.
+function enlarged(map, t, width, height) {
+  map.bytes ??= bytesOf(map.levels);
+  const at = (length, cells) => Array.from({ length }, (_, i) => {
+    const place = Math.max(0, (i + 0.5) * cells / length - 0.5), low = Math.min(Math.floor(place), cells - 1);
+    return [low, Math.min(low + 1, cells - 1), place - low];
+  });
+  const across = at(width, map.width), values = new Float32Array(width * height), start = t * map.width * map.height;
+  at(height, map.height).forEach(([top, bottom, down], y) => across.forEach(([left, right, along], x) => {
+    const cell = (row, column) => map.bytes[start + row * map.width + column];
+    const upper = (1 - along) * cell(top, left) + along * cell(top, right);
+    const lower = (1 - along) * cell(bottom, left) + along * cell(bottom, right);
+    values[y * width + x] = Math.min(1, ((1 - down) * upper + down * lower) * map.highest / 255);
+  }));
+  return values;
+}
+
+// Words, and the making of parts.
+const DONE = { freeze: "frozen", reverse: "reversed" };
+const SPEEDS = [["0.5", "½ ×"], ["1", "1 ×"], ["2", "2 ×"]];
+const ICONS = { play: "M4 2.5v11l9-5.5z", pause: "M4 2.5h3v11H4zM9 2.5h3v11H9z", back: "M11 3v10L4.5 8zM3 3h1.6v10H3z",
+  on: "M5 3v10l6.5-5zM11.4 3H13v10h-1.6z" };
+const shown = score => score.toFixed(2);
+
+function framesInWords(mask) {
+  const parts = runs(mask).map(([first, last]) => (first === last ? `${first + 1}` : `${first + 1} to ${last + 1}`));
+  const number = mask.filter(Boolean).length;
+  if (parts.length > 2) return `${number} frames in ${parts.length} runs`;
+  return `${number === 1 ? "Frame" : "Frames"} ${parts.join(" and ")}`;
+}
+
+function make(tag, properties = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value === true || value === false) node.toggleAttribute(name, value);
+    else node.setAttribute(name, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+function icon(name) {
+  const drawing = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const path = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  drawing.setAttribute("viewBox", "0 0 16 16");
+  drawing.setAttribute("aria-hidden", "true");
+  path.setAttribute("d", ICONS[name]);
+  drawing.append(path);
+  return drawing;
+}
+
+const nameOf = (data, index) => data.classes[index] ?? `class ${index}`;
+
+// What to do next, above the timeline. scores: each network's under the mask, null where there are none; live: whether
+// there is a kernel.
+function sentence(data, state, scores, live) {
+  if (!state.mask.some(Boolean)) return "Paint over the squares until the score falls.";
+  const begin = `${framesInWords(state.mask)} ${DONE[state.kind]}`;
+  if (!scores) return live ? `${begin}: the networks score it …` : `${begin}: no score here for several runs.`;
+  const gone = data.models.filter((model, place) => scores[place].top !== model.guess).map(model => model.name);
+  if (!gone.length) return `${begin}: the guess stays. Paint more, or elsewhere.`;
+  const all = gone.length > 1 && gone.length === data.models.length;
+  const who = all ? (gone.length === 2 ? "both" : "all") : gone.join(" and ");
+  return `${begin}: ${who} ${gone.length > 1 ? "change their" : "changes its"} guess. Can fewer do it?`;
+}
+
+function remark(data, state, scores, live) {
+  if (!scores && !live) {
+    return "This page holds the scores of single runs of frames. A mask of several runs needs a kernel: download " +
+      "the page as a notebook (the button at its top) and run it; there the networks score any mask.";
+  }
+  return data.models.filter(({ found }) => found.mask === digits(state.mask)).map(({ name, found }) =>
+    `This is the mask found for ${name}${found.soft === false ? "." : ", with its soft values set to on or off. As it " +
+    `was found, soft, it leaves ${shown(found.scores.freeze)} frozen and ${shown(found.scores.reverse)} reversed.`}`)
+    .join(" ");
+}
+
+// All of it, for a screen reader. untouched: each network's scores of the clip itself.
+function spoken(data, state, scores, live, untouched) {
+  const parts = [sentence(data, state, scores, live), remark(data, state, scores, live)];
+  data.models.forEach((model, place) => scores && model.columns.forEach((index, c) => parts.push(
+    `${model.name}, ${nameOf(data, index)}: ${shown(scores[place].scores[c])}, was ${shown(untouched[place].scores[c])}.`)));
+  data.models.forEach((model, place) => scores && scores[place].top !== model.guess && parts.push(
+    `${model.name} now guesses ${nameOf(data, scores[place].top)}, ${shown(scores[place].topScore)}.`));
+  return parts.join(" ");
+}
+
+// Painting a mask on the timeline, by mouse, pen, finger or keyboard. It changes the explorer's `state.mask`.
+function painting(timeline, squares, root, state, { show, changed, setPlaying }) {
+  const count = squares.length;
+  let brush = null; // what the pointer paints, and where it was
+
+  function paint(from, to, on) {
+    for (let t = Math.min(from, to); t <= Math.max(from, to); t += 1) state.mask[t] = on;
+  }
+
+  // Painting by mouse, pen or finger.
+  const under = event => {
+    const boxes = squares.map(square => square.getBoundingClientRect());
+    const away = boxes.map(box => Math.hypot(Math.max(box.left - event.clientX, 0, event.clientX - box.right),
+      Math.max(box.top - event.clientY, 0, event.clientY - box.bottom)));
+    return away.indexOf(Math.min(...away));
+  };
+  const rove = t => squares.forEach((square, other) => { square.tabIndex = other === t ? 0 : -1; });
+  timeline.addEventListener("pointerdown", event => {
+    if (event.button !== 0) return;
+    const t = under(event);
+    root.classList.add("ix-by-pointer"); // no ring and no list of keys, which browsers show for focus set by a script
+    event.preventDefault();
+    try { timeline.setPointerCapture(event.pointerId); } catch { /* a pointer made by a script has none to capture */ }
+    brush = { on: !state.mask[t], at: t, pointer: event.pointerId };
+    paint(t, t, brush.on);
+    rove(t);
+    squares[t].focus({ preventScroll: true });
+    if (!state.playing) show(t);
+    changed({ settled: false });
+  });
+  timeline.addEventListener("pointermove", event => {
+    if (event.pointerId !== brush?.pointer) return;
+    const t = under(event);
+    if (t === brush.at) return;
+    paint(brush.at, t, brush.on);
+    brush.at = t;
+    rove(t);
+    squares[t].focus({ preventScroll: true });
+    if (!state.playing) show(t);
+    changed({ settled: false });
+  });
+  const lift = event => {
+    if (event.pointerId !== brush?.pointer) return;
+    brush = null;
+    changed();
+  };
+  timeline.addEventListener("pointerup", lift);
+  timeline.addEventListener("pointercancel", lift);
+  timeline.addEventListener("click", event => { // detail 0: a screen reader's click, which no pointer went before
+    const t = squares.indexOf(event.target.closest(".ix-square"));
+    if (event.detail !== 0 || t < 0) return;
+    state.mask[t] = !state.mask[t];
+    changed();
+  });
+
+  // Painting by keyboard.
+  timeline.addEventListener("keydown", event => {
+    const t = squares.findIndex(square => square.tabIndex === 0);
+    root.classList.remove("ix-by-pointer");
+    const columns = getComputedStyle(timeline).gridTemplateColumns.split(" ").length;
+    const moves = { ArrowRight: t + 1, ArrowLeft: t - 1, Home: 0, End: count - 1,
+      ArrowDown: columns < count ? t + columns : t, ArrowUp: columns < count ? t - columns : t };
+    const all = event.key.toLowerCase() === "a" && (event.ctrlKey || event.metaKey);
+    if (event.altKey || ((event.ctrlKey || event.metaKey) && !all)) return;
+    if (event.key in moves) {
+      const to = moves[event.key] < 0 || moves[event.key] >= count ? t : moves[event.key];
+      event.preventDefault();
+      rove(to);
+      squares[to].focus();
+      setPlaying(false);
+      show(to);
+      if (!event.shiftKey) return;
+      paint(t, to, true);
+    } else if (all) paint(0, count - 1, true);
+    else if (event.key === " " || event.key === "Enter") state.mask[t] = !state.mask[t];
+    else if (event.key === "Delete" || event.key === "Backspace") state.mask[t] = false;
+    else return;
+    event.preventDefault();
+    changed();
+  });
+}
+
+const HOLD = 2; // steps that the last frame stays before the clip begins again
+const SETTLED = 400; // ms without a change before a screen reader says it
+const SEND_AFTER = 150; // ms without a change before the mask goes to a kernel
+
+let mounted = 0; // numbers the explorers of a page, for names of radio buttons and ids
+
+function mount(element, data, { send = null } = {}) {
+  if (element.interpExplorer) return element.interpExplorer;
+  if (data?.format !== "interp-explorer" || data.version !== 1) throw new Error("no data of an explorer, version 1");
+  mounted += 1;
+  const prefix = `interp-explorer-${mounted}`, count = data.frames.count, known = lookups(data), received = new Map();
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
+  const state = { mask: Array(count).fill(false), kind: "freeze", model: 0, frame: 0, speed: 1,
+    playing: !still.matches };
+  const untouched = known.freeze(order(state.mask, "freeze").join());
+  let art = null, last = 0, held = 0, seen = true, running = 0, telling = 0, sending = 0;
+
+  // What stands on the page.
+  const panel = () => {
+    const canvas = make("canvas", { role: "img" }), words = make("span");
+    return { canvas, words, figure: make("figure", {}, canvas, make("figcaption", {}, words)) };
+  };
+  const [original, heat, perturbed] = [panel(), panel(), panel()];
+  const hint = make("p", { class: "ix-hint" });
+  const legend = make("p", { class: "ix-legend" });
+  const keys = make("p", { class: "ix-legend ix-keys", id: `${prefix}-keys` },
+    "Keys: arrows move, space paints or erases, shift with arrows paints on, delete erases.");
+  const note = make("p", { class: "ix-note" });
+  const said = make("p", { class: "ix-hidden", role: "status" });
+  const squares = Array.from({ length: count }, (_, t) => make("div",
+    { class: "ix-square", role: "option", "aria-label": `Frame ${t + 1}`, tabindex: t ? "-1" : "0" },
+    make("span", { "aria-hidden": "true" }, `${t + 1}`)));
+  const timeline = make("div", { class: "ix-timeline", role: "listbox", "aria-multiselectable": "true",
+    "aria-orientation": "horizontal", "aria-label": `Mask: the ${count} frames of the clip`,
+    "aria-describedby": `${prefix}-keys` }, ...squares);
+  const perRow = most => Math.ceil(count / Math.ceil(count / most));
+  timeline.style.setProperty("--ix-wide", perRow(16));
+  timeline.style.setProperty("--ix-narrow", perRow(8));
+  const play = make("button", { type: "button", class: "ix-icon", onclick: () => setPlaying(!state.playing) });
+  const step = (name, words, by) => make("button", {
+    type: "button", class: "ix-icon", "aria-label": words, title: words,
+    onclick: () => { setPlaying(false); show((state.frame + by + count) % count); },
+  }, icon(name));
+  const counter = make("span", { class: "ix-counter" });
+  const speed = make("select", { "aria-label": "Speed", title: "Speed",
+    onchange: event => { state.speed = Number(event.target.value); } },
+  ...SPEEDS.map(([value, words]) => make("option", { value, selected: value === "1" }, words)));
+  const choice = (legendWords, group, options, chosen, pick) => make("fieldset", {}, make("legend", {}, legendWords),
+    ...options.map(([value, words]) => make("label", {}, make("input", { type: "radio", name: `${prefix}-${group}`, value,
+      checked: value === chosen, onchange: () => pick(value) }), make("span", {}, words))));
+  const kinds = choice("Painted frames", "kind", [["freeze", "freeze"], ["reverse", "reverse"]], "freeze",
+    kind => { state.kind = kind; changed(); });
+  const networks = choice("Map and masks of", "model", data.models.map((model, place) => [`${place}`, model.name]), "0",
+    place => { state.model = Number(place); changed(); });
+  networks.hidden = data.models.length < 2;
+  const preset = (words, maskFor) => make("button", { type: "button",
+    onclick: () => { state.mask = maskFor(data.models[state.model]); changed(); } }, words);
+  const presets = make("div", { class: "ix-buttons", role: "group", "aria-label": "Set the mask" },
+    preset("The found mask", model => maskOf(model.found.mask)),
+    preset("Best window", model => maskOf(model.best[state.kind])),
+    preset("Clear", () => Array(count).fill(false)));
+  const boards = data.models.map((model, place) => {
+    const now = make("p", { class: "ix-now" });
+    const rows = model.columns.map((index, c) => {
+      const number = make("b"), fill = make("i"), before = untouched[place].scores[c], tick = make("u");
+      tick.style.left = `${100 * before}%`;
+      const kinds = [index === data.target && "true class", index === model.guess && "first guess"].filter(Boolean);
+      const node = make("div", { class: "ix-row" }, make("span", { class: "ix-class" }, nameOf(data, index), " ",
+        make("small", {}, kinds.join(" and "))), make("span", { class: "ix-bar", "aria-hidden": "true" }, fill, tick),
+      make("span", { class: "ix-number" }, number, make("small", {}, ` was ${shown(before)}`)));
+      node.classList.toggle("ix-other", index !== data.target && data.target !== null);
+      return { number, fill, node };
+    });
+    const board = make("div", { class: "ix-model", role: "group", "aria-label": `Scores of ${model.name}` },
+      make("strong", {}, model.name), ...rows.map(row => row.node), now);
+    return { board, rows, now };
+  });
+  const root = make("div", { class: "ix", role: "group", "aria-label": `Explorer: ${data.title}` },
+    make("div", { class: "ix-title" }, make("strong", {}, data.title), " ", counter),
+    make("div", { class: "ix-panels" }, original.figure, heat.figure, perturbed.figure),
+    hint, timeline, make("div", { class: "ix-help" }, legend, keys), note,
+    make("div", { class: "ix-boards" }, ...boards.map(({ board }) => board)),
+    make("div", { class: "ix-controls" }, make("div", { class: "ix-buttons" }, step("back", "One frame back", -1), play,
+      step("on", "One frame on", 1), speed), kinds, networks, presets), said);
+  element.replaceChildren(root);
+  element.classList.add("interp-explorer");
+
+  // Frames.
+  function draw({ canvas }, picture) {
+    const { width, height } = art.size;
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    canvas.getContext("2d").drawImage(picture, 0, 0);
+  }
+
+  function show(frame) {
+    squares[state.frame].classList.remove("ix-current");
+    state.frame = frame;
+    squares[frame].classList.add("ix-current");
+    const source = order(state.mask, state.kind)[frame];
+    counter.textContent = `frame ${frame + 1} of ${count}`;
+    perturbed.words.textContent = source === frame ? "With your mask" : `With your mask: frame ${source + 1}`;
+    if (!art) return;
+    draw(original, art.frames[frame]);
+    draw(heat, art.heat(state.model, frame));
+    draw(perturbed, art.frames[source]);
+    root.dataset.frame = frame;
+    root.dataset.shows = source;
+  }
+
+  function setPlaying(playing) {
+    state.playing = playing;
+    const words = playing ? "Pause" : "Play";
+    play.replaceChildren(icon(playing ? "pause" : "play"));
+    play.setAttribute("aria-label", words);
+    play.title = words;
+    if (playing && !running) running = requestAnimationFrame(tick);
+  }
+
+  function tick(now) {
+    running = state.playing && seen ? requestAnimationFrame(tick) : 0;
+    if (now - last < 1000 / (data.fps * state.speed)) return;
+    last = now;
+    held = state.frame === count - 1 ? held + 1 : 0;
+    if (state.frame < count - 1 || held > HOLD) show((state.frame + 1) % count);
+  }
+
+  // The mask and its scores.
+  function scores() {
+    const key = order(state.mask, state.kind).join();
+    return known[state.kind](key) ?? received.get(`${state.kind}:${key}`) ?? null;
+  }
+
+  function changed({ by = "hand", settled = true } = {}) {
+    squares.forEach((square, t) => square.setAttribute("aria-selected", state.mask[t]));
+    const model = data.models[state.model], current = scores();
+    original.canvas.setAttribute("aria-label", `The clip: ${data.title}`);
+    original.words.textContent = "The clip";
+    heat.words.textContent = `Where ${model.name} looked`;
+    heat.canvas.setAttribute("aria-label", `Grad-CAM of ${model.name}: brighter where its decision rests`);
+    perturbed.canvas.setAttribute("aria-label", `The clip with the painted frames ${DONE[state.kind]}`);
+    legend.textContent = `Orange with a dot: ${DONE[state.kind]}. Blue: as it is. Framed: shown now.`;
+    hint.textContent = sentence(data, state, current, Boolean(send));
+    note.textContent = remark(data, state, current, Boolean(send));
+    boards.forEach(({ rows, now, board }, place) => {
+      const row = current?.[place];
+      board.classList.toggle("ix-unknown", !row);
+      const other = Boolean(row) && row.top !== data.models[place].guess;
+      now.textContent = !row ? (send ? "…" : "No score here.") :
+        `${other ? "New guess" : "Guess"}: ${nameOf(data, row.top)}, ${shown(row.topScore)}`;
+      now.classList.toggle("ix-changed", other);
+      rows.forEach(({ number, fill }, c) => {
+        number.textContent = row ? shown(row.scores[c]) : "–";
+        fill.style.width = `${100 * (row ? row.scores[c] : 0)}%`;
+      });
+    });
+    root.dataset.mask = digits(state.mask);
+    root.dataset.kind = state.kind;
+    show(state.frame);
+    clearTimeout(telling);
+    if (settled) telling = setTimeout(() => {
+      said.textContent = spoken(data, state, scores(), Boolean(send), untouched);
+    }, SETTLED);
+    if (send && by !== "kernel") {
+      clearTimeout(sending);
+      sending = setTimeout(() => send([...state.mask], state.kind), SEND_AFTER);
+    }
+  }
+
+  painting(timeline, squares, root, state, { show, changed, setPlaying });
+
+  // Nothing plays out of sight, or once a reader prefers less motion.
+  const watcher = "IntersectionObserver" in window ? new IntersectionObserver(entries => {
+    seen = entries.at(-1).isIntersecting;
+    if (seen && state.playing && !running) running = requestAnimationFrame(tick);
+  }) : null;
+  watcher?.observe(root);
+  const calm = () => { if (still.matches) setPlaying(false); };
+  still.addEventListener?.("change", calm);
+
+  setPlaying(state.playing);
+  changed({ by: "kernel", settled: false });
+  pictures(data).then(drawn => { art = drawn; show(state.frame); root.dataset.ready = "yes"; });
+
+  const handle = {
+    set(mask, kind = state.kind) {
+      if (digits([...mask]) === digits(state.mask) && kind === state.kind) return;
+      state.mask = Array.from({ length: count }, (_, t) => Boolean(mask[t]));
+      state.kind = kind;
+      kinds.querySelector(`[value="${kind}"]`).checked = true;
+      changed({ by: "kernel" });
+    },
+    receive({ mask, perturbation, models, names }) {
+      if (!mask) return;
+      Object.assign(data.classes, names);
+      received.set(`${perturbation}:${order(maskOf(mask), perturbation).join()}`, models);
+      changed({ by: "kernel" });
+    },
+    destroy() {
+      state.playing = false;
+      cancelAnimationFrame(running);
+      clearTimeout(telling);
+      clearTimeout(sending);
+      watcher?.disconnect();
+      still.removeEventListener?.("change", calm);
+      element.replaceChildren();
+      delete element.interpExplorer;
+    },
+  };
+  element.interpExplorer = handle;
+  return handle;
+}
+
+// A live kernel: the mask goes to Python, the scores come back.
+function render({ model, el }) {
+  const send = (mask, kind) => {
+    model.set("perturbation", kind);
+    model.set("mask", mask);
+    model.save_changes();
+  };
+  const handle = mount(el, structuredClone(model.get("data")), { send });
+  const scored = () => handle.receive(model.get("scores"));
+  const moved = () => handle.set(model.get("mask"), model.get("perturbation"));
+  model.on("change:scores", scored);
+  model.on("change:mask", moved);
+  model.on("change:perturbation", moved);
+  moved();
+  scored();
+  return () => {
+    model.off("change:scores", scored);
+    model.off("change:mask", moved);
+    model.off("change:perturbation", moved);
+    handle.destroy();
+  };
+}
+
+function scan(root = document) {
+  const fill = place => mount(place, JSON.parse(document.getElementById(place.dataset.interpExplorer).textContent));
+  const places = [...root.querySelectorAll("[data-interp-explorer]")].filter(place => !place.interpExplorer);
+  if (!("IntersectionObserver" in window)) return places.forEach(fill);
+  const watcher = new IntersectionObserver(entries => {
+    for (const { target } of entries.filter(entry => entry.isIntersecting)) {
+      watcher.unobserve(target);
+      fill(target);
+    }
+  }, { rootMargin: "200px" });
+  return places.forEach(place => watcher.observe(place));
+}
+
+export default { render, mount, scan, order };

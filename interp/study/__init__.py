@@ -1,0 +1,14 @@
+"""Studies of many clips: results folders, the shipped record, measures, claims and their tests, sanity checks."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+
+def import_extra(name: str) -> ModuleType:
+    """Import a library of the extra `results`, such as pandas; ValueError says how to install it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ValueError(f"expected {name} to be installed ({error}); pip install 'interp[results]'") from error

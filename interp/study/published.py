@@ -1,0 +1,87 @@
+"""The paper's own scores, masks and maps, with the typing errors of its tables.
+
+From Mänttäri, Broomé et al., ACCV 2020 (arXiv 2002.00367): scores of two tables, masks read off the bars and maps off
+the overlays of every figure: 31 clips of Something-Something and 8 of KTH, each under both models.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from interp.study import import_extra
+from interp.study.claims import CAMERA_TURNS
+from interp.study.measures import RESOLUTION, blob_means
+
+DATA = Path(__file__).parent / "published_data"
+DATASETS, MODELS = ("something", "kth"), ("i3d", "clstm")
+__all__ = ["CAMERA_TURNS", "DATASETS", "MODELS", "RESOLUTION", "Result", "results", "table", "typing_errors"]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """One clip under one model; None where nothing was published."""
+
+    dataset: str
+    class_name: str
+    id: str  # the video's name
+    model: str
+    mask: np.ndarray  # bool (T), True = perturbed
+    OS: float | None = None
+    FS: float | None = None
+    RS: float | None = None
+    CS: float | None = None
+    P: str | None = None
+    map: np.ndarray | None = None  # (t,h,w) in [0,1] on the layer's grid; one map of I3D stands for T/t frames
+    part: str = ""  # "main" for clips that the paper shows, "appendix" for those drawn at random
+
+
+def results(dataset: str | None = None, model: str | None = None) -> list[Result]:
+    """All published figures, or those of one dataset or model; both models' clips are in the same order."""
+    for name, names in ((dataset, DATASETS), (model, MODELS)):
+        if name is not None and name not in names:
+            raise ValueError(f"expected one of {', '.join(names)}, or None for all, got {name!r}")
+    return [result for result in _all() if dataset in (None, result.dataset) and model in (None, result.model)]
+
+
+def typing_errors() -> list[dict[str, str]]:
+    """What is wrong in the printed tables: class_id, video_id, model (empty: both), kind, detail."""
+    return _rows("typing_errors.csv")
+
+
+@cache
+def table() -> Any:
+    """All published figures as a DataFrame with the record's columns, as far as they are known; seed is 0."""
+    return import_extra("pandas").DataFrame([
+        {"flavour": result.dataset, "model": result.model, "seed": 0, "id": result.id, "label_name": result.class_name,
+         **{name: getattr(result, name) for name in ("P", "OS", "FS", "RS", "CS")}, "mask": result.mask.astype(float),
+         "part": result.part, **blob_means(result.map), "cells": result.map[0].size} for result in _all()])
+
+
+@cache
+def _all() -> tuple[Result, ...]:
+    scores = {(row["video_id"], row["model"]): row for row in _rows("scores.csv")}
+    names = {row["class_id"]: row["class_name"] for row in scores.values()}
+    figures = []
+    with np.load(DATA / "maps.npz", allow_pickle=False) as maps:
+        for row in _rows("masks.csv"):
+            prefix = {"something": "smth"}.get(row["dataset"], row["dataset"])
+            heat = maps["_".join((prefix, row["class_id"], row["video_id"], row["model"]))].astype(np.float32)
+            mask = np.array([digit == "1" for digit in row["mask"]])
+            mask.flags.writeable = heat.flags.writeable = False  # shared by all callers
+            printed = scores.get((row["video_id"], row["model"]), {})
+            numbers = {key: float(printed[key]) if printed.get(key) else None for key in ("OS", "FS", "RS", "CS")}
+            figures.append(Result(row["dataset"], names.get(row["class_id"], row["class_id"]), row["video_id"],
+                                  row["model"], mask, **numbers, P=printed.get("P") or None, map=heat,
+                                  part=row["part"]))  # fmt: skip
+    return tuple(sorted(figures, key=lambda one: (DATASETS.index(one.dataset), one.class_name, one.id, one.model)))
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with open(DATA / name, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

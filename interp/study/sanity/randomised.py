@@ -1,0 +1,216 @@
+"""Random weights and permuted labels: an explanation that stays the same is not about what was learned.
+
+After Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018. Explanations are compared by Spearman's rank
+correlation: masks (B,T), maps (B,T',H',W') flattened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import hashlib
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from interp import recipes, training
+from interp.core.inference import predict
+from interp.models import build, weights
+from interp.study import import_extra, measures, results
+from interp.study.sanity.sample import EvaluationSample, load_clips
+from interp.training.evaluate import evaluate
+
+SIMILAR = 0.5  # a rank correlation of one half leaves three quarters of the ranks' variance unexplained
+SEARCHES = 3  # stages of random weights for which masks are searched too, from the first to the last
+FITTED = 0.95  # accuracy from which on permuted labels count as learned
+
+
+class Missing(ValueError):
+    """The check cannot be made from what the sample has; others can."""
+
+
+def random_layers(sample: EvaluationSample) -> tuple[dict, dict, dict]:
+    """Compare with the explanations after random weights, from the classifier down, for the same class."""
+    trained = {"masks": sample.once("parts/unchanged", sample.search), "maps": sample.maps().flatten(1)}
+    names = stages(sample.model, sample.clips[:1])[::-1]
+    searched = {round(i * (len(names) - 1) / (SEARCHES - 1)) for i in range(SEARCHES)}
+
+    def stage(depth: int) -> dict[str, Any]:
+        model = randomise(sample.model, names[:depth + 1], sample.clips, sample.seed)
+        new = {"maps": sample.maps(model).flatten(1)}
+        if depth in searched:
+            new["masks"] = sample.search(model=model)
+        row = {kind: rank_correlation(trained[kind], values) for kind, values in new.items()}
+        return row | {"flat": {kind: np.ptp(_rounded(values), axis=1) == 0 for kind, values in new.items()}}
+
+    rows = [sample.once(f"parts/layers-{depth}", stage, depth) for depth in range(len(names))]
+    numbers, clips, passed = {"stages": names, "median": {}, "flat": {}, "chance": {}}, {}, {}
+    for kind in trained:
+        numbers["median"][kind] = [_median(row[kind]) if kind in row else None for row in rows]
+        numbers["flat"][kind] = [np.mean(row["flat"][kind]) if kind in row else None for row in rows]
+        numbers["chance"][kind] = between_clip_correlation(trained[kind])
+        clips[kind] = [*zip(*(row[kind] for row in rows if kind in row), strict=True)]
+        passed[kind] = _differs(numbers["median"][kind][-1])
+    return numbers, clips, passed
+
+
+def permuted_labels(sample: EvaluationSample, clips: int = 240, epochs: int = 40, workers: int = 0,
+                    permuted_model: nn.Module | None = None) -> tuple[dict, dict, dict]:
+    """Compare with the explanations of a model that fits permuted labels, on clips that both models were trained on.
+
+    Each model explains its predicted class. `permuted_model`: one that was trained already, on the same labels.
+    """
+    if sample.train is None:
+        raise Missing("expected a training set, got none; give the folder that holds it as --root")
+    original, permuted = permute_labels(sample.train, clips, sample.seed)
+    if permuted_model is None:
+        folder = Path(sample.folder or tempfile.mkdtemp(), "parts", "training")
+        permuted_model = fit_permuted_labels(sample.model, permuted, folder, epochs, sample.seed, workers)
+    models = {"true": sample.model, "permuted": permuted_model.to(next(sample.model.parameters()).device)}
+    accuracy = sample.once("parts/labels-accuracy", lambda: evaluate(models["permuted"], permuted)["top1"])
+    shown = original.subset(results.choose(original, len(sample.ids), sample.seed))
+    frames, known = load_clips(shown)
+    sample = dataclasses.replace(sample, clips=frames, ids=shown.ids,
+                                 classes=[shown.classes[row.label] for row in shown.samples])  # fmt: skip
+    masks, maps, values = [], [], {}
+    for name, model in models.items():
+        targets = predict(model, frames, sample.batch_size, sample.ids).argmax(dim=1)
+        masks.append(torch.tensor(sample.once(f"parts/labels-{name}", sample.search, model=model, targets=targets)))
+        maps.append(sample.maps(model, targets).flatten(1))
+        values[f"{name}_length"] = measures.length(masks[-1])
+        if known is not None:
+            values[f"{name}_agreement"] = measures.agreement(masks[-1], known)
+            values[f"{name}_chance"] = measures.chance_agreement(masks[-1], known)
+    pairs = {"masks": masks, "maps": maps}
+    values |= {kind: rank_correlation(*pair) for kind, pair in pairs.items()}
+    medians = {kind: _median(values[kind]) for kind in pairs}
+    numbers = sample.means(values) | {
+        "accuracy": accuracy, "train_clips": len(permuted), "median": medians,
+        "chance": {kind: between_clip_correlation(pair[0]) for kind, pair in pairs.items()}}
+    passed = {kind: _differs(median) if accuracy >= FITTED else None for kind, median in medians.items()}
+    return numbers, {"ids": shown.ids, **values}, passed
+
+
+def stages(model: nn.Module, clip: Tensor) -> list[str]:
+    """Names of the model's blocks with weights, in the order in which a clip (1,C,T,H,W) passes them.
+
+    Blocks are the children of the first module that has several; lists of modules are opened.
+    """
+    called, hooks = {}, []
+
+    def add(name: str, module: nn.Module, opened: bool) -> None:
+        children = [(key, child) for key, child in module.named_children() if any(True for _ in child.parameters())]
+        if children and (opened or isinstance(module, nn.Sequential | nn.ModuleList)) and not module._parameters:
+            for key, child in children:
+                add(f"{name}.{key}".lstrip("."), child, len(children) == 1)
+        else:
+            hooks.append(module.register_forward_pre_hook(lambda *_: called.setdefault(name)))
+
+    add("", model, True)
+    try:
+        predict(model, clip)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return list(called)
+
+
+def randomise(model: nn.Module, names: Sequence[str], clips: Tensor, seed: int = 0) -> nn.Module:
+    """A copy of the model in which the values within each weight tensor of the named stages are shuffled.
+
+    Batch normalisations in these stages take their statistics from the clips, or the signal would die.
+    """
+    model = copy.deepcopy(model).eval()
+    blocks = [(name, model.get_submodule(name)) for name in names]
+    with torch.no_grad():
+        for name, block in blocks:
+            generator = seeded(seed, f"weights:{name}")
+            for weight in block.parameters():
+                order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+                weight.copy_(weight.flatten()[order].view_as(weight))
+        norms = [module for _, block in blocks for module in block.modules() if isinstance(module, _BatchNorm)]
+        for norm in norms:
+            norm.train().reset_running_stats()
+            norm.momentum = None  # the mean over all batches
+        for batch in clips.split(16) if norms else ():
+            model(batch.to(next(model.parameters()).device))
+    return model.eval()
+
+
+def permute_labels(dataset: Any, count: int, seed: int = 0) -> tuple[Any, Any]:
+    """`count` clips of a dataset, the classes taking turns, with their labels and with the same labels shuffled."""
+    original = dataset.subset(results.choose(dataset, count, seed))
+    labels = [sample.label for sample in original.samples]
+    if None in labels:
+        raise Missing(f"expected a label for every clip of {dataset.name}, got some without")
+    permuted, order = copy.copy(original), torch.randperm(len(labels), generator=seeded(seed, "labels"))
+    permuted.name = f"{dataset.name}, labels permuted"
+    permuted.samples = [dataclasses.replace(sample, label=labels[i])
+                        for sample, i in zip(original.samples, order, strict=True)]  # fmt: skip
+    return original, permuted
+
+
+def fit_permuted_labels(model: nn.Module, train_set: Any, folder: str | Path, epochs: int = 40, seed: int = 0,
+                        workers: int = 0) -> nn.Module:
+    """A new network of the model's kind, trained by its recipe without augmentation and regularisation."""
+    config, record = (getattr(model, key, None) or {} for key in ("config", "record"))
+    if "model" not in config or not record.get("recipe"):
+        raise Missing(f"{type(model).__name__} does not say how it was trained; give a trained model as --permuted")
+    recipe = recipes.from_dict(record["recipe"])
+    recipe = recipes.change(recipe, name=f"{recipe.name}_permuted", epochs=epochs, augment=False, dropout=0.0,
+                            label_smoothing=0.0, weight_decay=0.0, batch_size=min(16, recipe.batch_size))  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        new = build(config | {"dropout": 0.0, "num_classes": len(train_set.classes)})
+    watched = train_set.subset(range(min(48, len(train_set))))
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for verdicts
+        training.train(recipe, train_set, watched, folder, resume=True, device=next(model.parameters()).device,
+                       workers=workers, seed=seed, model=new)  # fmt: skip
+    return weights.read(Path(folder) / "best.safetensors")
+
+
+def rank_correlation(first, second) -> np.ndarray:
+    """Spearman's rank correlation (B,) of the rows of two arrays (B,N), rounded to hundredths first.
+
+    nan where the first row is constant: there is nothing to compare with. 0 where only the second one is.
+    """
+    first, second = _rounded(first), _rounded(second)
+    correlations = np.where(np.ptp(first, axis=1) == 0, np.nan, 0.0)
+    for row in np.flatnonzero((np.ptp(first, axis=1) > 0) & (np.ptp(second, axis=1) > 0)):
+        correlations[row] = import_extra("scipy.stats").spearmanr(first[row], second[row]).statistic
+    return correlations
+
+
+def between_clip_correlation(values) -> float:
+    """The median rank correlation of different rows of (B,N): what explanations of two clips share anyway."""
+    values = np.asarray(values)
+    return _median([rank_correlation(values, np.roll(values, shift, axis=0)) for shift in range(1, len(values))])
+
+
+def seeded(seed: int, purpose: str) -> torch.Generator:
+    """A random generator for one purpose, independent of what else is drawn."""
+    digest = hashlib.sha256(f"{seed}:{purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def _rounded(values) -> np.ndarray:
+    """As float64, to hundredths: smaller differences cannot be seen, and give no order."""
+    return np.asarray(values, dtype=np.float64).round(2)
+
+
+def _median(values) -> float:
+    """The median of the finite values; nan where there is none."""
+    values = np.array(values, dtype=np.float64)
+    return float(np.median(values[np.isfinite(values)])) if np.isfinite(values).any() else float("nan")
+
+
+def _differs(median: float) -> bool | None:
+    return median < SIMILAR if median == median else None

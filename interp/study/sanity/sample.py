@@ -1,0 +1,177 @@
+"""What the sanity checks look at: some clips of a run, the model, and the masks that the run found for them.
+
+Axes: clips (B,C,T,H,W), masks (B,T) with 1 = perturbed, maps (B,T',H',W') on the grid of the Grad-CAM layer.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from interp import io, recipes
+from interp.core import gradcam
+from interp.core.inference import map_batches
+from interp.core.masks import Stop, find_masks
+from interp.core.windows import score_table
+from interp.data import to_clip
+from interp.data.truth import interval_mask
+from interp.models.weights import weights_hash
+from interp.study import results, statistics
+
+TOLERANCE = 0.02  # a larger difference between a score and the run's means another clip or model
+
+
+@dataclass
+class EvaluationSample:
+    """Clips, model and masks under test."""
+
+    model: nn.Module
+    clips: Tensor  # (B,C,T,H,W)
+    ids: list[str]
+    classes: list[str]  # of each clip, by name; "" where it has none
+    explained: Tensor  # (B,) the class that mask and scores are about
+    originals: Tensor  # (B,) its score on the unperturbed clip
+    masks: Tensor  # (B,T) the run's soft masks
+    recipe: recipes.MaskRecipe
+    known: Tensor | None = None  # (B,T) 1 in the known interval
+    train: Any = None  # the training set
+    about: dict[str, Any] = field(default_factory=dict)  # model, data, recipe, search, clips: for checks.json
+    seed: int = 0
+    stop: Stop = field(default_factory=Stop)
+    precision: str = "fp32"
+    batch_size: int | None = None
+    folder: Path | None = None  # where `once` keeps its results
+    progress: bool = False
+
+    @property
+    def binary_masks(self) -> Tensor:
+        """The run's masks (B,T) of zeros and ones."""
+        return (self.masks > self.recipe.snap).float()
+
+    def scores(self, masks: Tensor, perturbation: str = "freeze") -> Tensor:
+        """Score (B,) of each clip under its own mask (B,T), or (B,N) under its own masks (B,N,T)."""
+        rows = masks.to(self.clips).reshape(len(masks), -1, masks.shape[-1])
+        scores = [score_table(self.model, clip[None], row, target[None], self.recipe, perturbation, self.batch_size)
+                  for clip, row, target in zip(self.clips, rows, self.explained, strict=True)]  # fmt: skip
+        return torch.cat(scores).reshape(masks.shape[:-1])
+
+    def search(self, perturbation: str = "freeze", start: str = "best-window", **changes: Any) -> Tensor:
+        """Soft masks (B,T) of a new search; changes: arguments of `find_masks` other than the sample's."""
+        arguments = {"model": self.model, "targets": self.explained, "recipe": self.recipe, "stop": self.stop} | changes
+        return find_masks(clips=self.clips, perturbation=perturbation, start=start, batch_size=self.batch_size,
+                          ids=self.ids, precision=self.precision, **arguments).masks.float()  # fmt: skip
+
+    def maps(self, model: nn.Module | None = None, targets: Tensor | None = None) -> Tensor:
+        """Grad-CAM maps (B,T',H',W') in [0,1]."""
+        model, targets = model or self.model, self.explained if targets is None else targets
+        search = self.about.get("search", {})
+
+        def grad_cam(clips: Tensor, targets: Tensor) -> Tensor:
+            return gradcam.grad_cam(model, clips, targets, search.get("layer"), search.get("weights", "clip"), False)
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a map of zeros, which is compared as a constant one
+            maps = map_batches(model, grad_cam, self.clips, targets, batch_size=self.batch_size)
+        return gradcam.normalise(maps.float())
+
+    def once(self, name: str, function: Callable, *args: Any, **kwargs: Any) -> Any:
+        """What `function` returns as `plain` values, kept in folder/NAME.json, where an earlier run may have put it."""
+        path = self.folder and self.folder / f"{name}.json"
+        if path and path.exists():
+            return read_json(path)
+        if self.progress:
+            print(name, file=sys.stderr, flush=True)
+        value = plain(function(*args, **kwargs))
+        if path:
+            io.atomic_write_json(path, value)
+        return value
+
+    def means(self, values: Mapping[str, Sequence]) -> dict[str, dict[str, float]]:
+        """{"mean", "low", "high", "clips"} of the finite ones of B values; the interval resamples whole classes."""
+        numbers = {}
+        for key, row in values.items():
+            row, classes = np.asarray(row, dtype=np.float64), np.asarray(self.classes)
+            row, classes = row[np.isfinite(row)], classes[np.isfinite(row)]
+            low, high = statistics.interval(row, classes) if len(set(classes)) > 1 else (np.nan, np.nan)
+            middle = row.mean() if len(row) else np.nan
+            numbers[key] = {"mean": float(middle), "low": low, "high": high, "clips": len(row)}
+        return numbers
+
+
+def open_run(folder: str | Path, model: nn.Module, dataset: Any, *, clips: int = 24, seed: int = 0,
+             **options: Any) -> EvaluationSample:
+    """The sample of a results folder: `clips` of its clips, drawn by `seed`, the classes taking turns.
+
+    Raises:
+        ValueError: for a damaged folder, one of another model or of other clips, or masks that do not freeze.
+    """
+    run = results.read(folder)
+    table, about = run.table[run.table["error"].isna()].set_index("id"), run.run
+    if weights_hash(model) != about["model"]["weights"] or about["search"]["perturbation"] != "freeze":
+        raise ValueError(f"{folder}: expected freeze masks of these weights, got {about['search']['perturbation']} "
+                         f"masks of {about['model']['name']} with weights {about['model']['weights'][:12]}...")
+    part = _select(dataset, table.index)
+    table = table.rename(columns={"label_name": "class"}).fillna({"class": ""})[["class", "explained", "OS", "mask"]]
+    rows = table.loc[[part.ids[place] for place in results.choose(part, clips, seed)]].reset_index().to_dict("records")
+    about = {"model": {key: about["model"].get(key) for key in ("name", "weights", "file")},
+             "data": {key: about["data"].get(key) for key in ("kind", "split", "files", "num_frames", "size")},
+             "recipe": about["recipe"], "search": about["search"], "clips": plain(rows)}  # fmt: skip
+    return of_rows(about, model, dataset, seed=seed, **options)
+
+
+def of_rows(about: Mapping[str, Any], model: nn.Module, dataset: Any, clips: int | None = None,
+            **options: Any) -> EvaluationSample:
+    """The sample of the first `clips` rows of a checks.json's "about".
+
+    Raises:
+        ValueError: where a clip is not in the dataset, or the model gives it another score than the run's.
+    """
+    columns = {key: [row[key] for row in about["clips"][:clips]] for key in ("id", "class", "explained", "OS", "mask")}
+    shown, known = load_clips(_select(dataset, columns["id"]))
+    sample = EvaluationSample(
+        model, shown, columns["id"], columns["class"], torch.tensor(columns["explained"]), torch.tensor(columns["OS"]),
+        torch.tensor(columns["mask"]).float(), recipes.from_dict(about["recipe"]), known, about=dict(about), **options)
+    gaps = (sample.scores(torch.zeros_like(sample.masks)) - sample.originals).abs()
+    if not gaps.max() <= TOLERANCE:
+        raise ValueError(f"clip {sample.ids[gaps.argmax()]}: expected the run's score, got one that differs by "
+                         f"{gaps.max():.3f}; give the clips and the weights that the run was made with")
+    return sample
+
+
+def load_clips(dataset: Any) -> tuple[Tensor, Tensor | None]:
+    """All clips (B,C,T,H,W), and their known intervals (B,T) where every clip has one."""
+    clips = torch.stack([to_clip(dataset[i][0]) for i in range(len(dataset))])
+    truths = [sample.meta.get("truth") for sample in dataset.samples]
+    masks = [torch.from_numpy(interval_mask(truth, dataset.num_frames)) for truth in truths if truth]
+    return clips, torch.stack(masks) if all(truths) else None
+
+
+def plain(value: Any) -> Any:
+    """What JSON takes: tensors and arrays as lists, floats to six decimals, NaN and infinity as None."""
+    text = json.dumps(value, default=lambda array: array.tolist())
+    return json.loads(text, parse_float=lambda number: round(float(number), 6), parse_constant=lambda name: None)
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file; ValueError for a damaged one."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); remove it to make it again") from None
+
+
+def _select(dataset: Any, ids: Sequence[str]) -> Any:
+    """The clips of these ids, as a dataset."""
+    places = {name: i for i, name in enumerate(dataset.ids)}
+    if lost := [name for name in ids if name not in places]:
+        raise ValueError(f"expected the clip {lost[0]!r} in {dataset!r}, got none; give the run's own data")
+    return dataset.subset([places[name] for name in ids])

@@ -1,0 +1,76 @@
+"""One process or several: the environment that torchrun sets, and the collective operations that training needs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """Which process this is, of how many, and the device it works on. Process 0 writes files and progress."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    def total(self, tensor: Tensor) -> Tensor:
+        """The sum of the processes' tensors, which are on their devices."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every process's value, in order of rank, in every process."""
+        values = [value] * self.size
+        if self.size > 1:
+            dist.all_gather_object(values, value)
+        return values
+
+    def share_buffers(self, module: nn.Module) -> None:
+        """Give every process the buffers of process 0: the running statistics of batch normalisation."""
+        for buffer in module.buffers() if self.size > 1 else ():
+            dist.broadcast(buffer, 0)
+
+    def wrap(self, module: nn.Module) -> nn.Module:
+        """The module, its gradients averaged over the processes where there are several."""
+        if self.size == 1:
+            return module
+        return nn.parallel.DistributedDataParallel(module, [self.device] if self.device.type == "cuda" else None)
+
+
+def pick(device: str | torch.device = "auto") -> torch.device:
+    """The device of that name; "auto" is the GPU where there is one. ValueError if this machine does not have it."""
+    has_gpu = torch.cuda.is_available()
+    try:
+        picked = torch.device(("cuda" if has_gpu else "cpu") if str(device) == "auto" else device)
+    except RuntimeError as error:
+        raise ValueError(f"device: expected auto, cpu, cuda or cuda:N, got {device!r}") from error
+    if picked.type == "cuda" and not has_gpu:
+        raise ValueError(f"device: {device!r}, but PyTorch sees no GPU on this machine; use cpu")
+    return picked
+
+
+@contextlib.contextmanager
+def world(device: str | torch.device = "auto") -> Iterator[World]:
+    """The processes that torchrun started, or this one alone; the process group is closed afterwards."""
+    picked, size = pick(device), int(os.environ.get("WORLD_SIZE", 1))
+    on_gpu, opens = picked.type == "cuda", size > 1 and not dist.is_initialized()
+    if on_gpu:
+        if size > 1:
+            picked = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+        torch.cuda.set_device(picked.index or 0)
+    if opens:
+        dist.init_process_group("nccl" if on_gpu else "gloo", device_id=picked if on_gpu else None)
+    try:
+        yield World(dist.get_rank() if size > 1 else 0, size, picked)
+    finally:
+        if opens:
+            dist.destroy_process_group()

@@ -1,0 +1,120 @@
+"""Scores of a classifier: top-1, top-5, F1 of each class, the same with clips reversed in time, and on other data.
+
+After the paper's Table 1 (ACCV 2020). Axes: frames (B,T,H,W,3) uint8 from the dataset, clips (B,C,T,H,W) into the
+model, logits (B,K) out; confusion[i][j] counts the clips of class i that were classified as j.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from interp.core.inference import autocast, predict
+from interp.data import open_dataset, to_clip
+from interp.data.loader import ClipLoader
+
+from .augment import to_float
+from .distributed import World
+
+
+def f1_scores(confusion: Tensor) -> Tensor:
+    """F1 of each class, float64 (K,), from counts (K,K); 0 for a class that neither occurs nor is predicted."""
+    confusion = confusion.double()
+    hits, total = confusion.diagonal(), confusion.sum(0) + confusion.sum(1)
+    return torch.where(total > 0, 2 * hits / total.clamp(min=1), 0.0)
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, dataset: Any, reverse: bool = False, *, batch_size: int = 32,
+             device: str | torch.device | None = None, precision: str = "fp32", world: World | None = None,
+             workers: int = 0, progress: bool = False) -> dict[str, Any]:
+    """Run the model, in eval mode, over every clip once.
+
+    Args:
+        model: from clips (B,C,T,H,W) to logits (B,K), already on its device.
+        dataset: a VideoDataset, or a ClipLoader.
+        reverse: play every clip backwards in time.
+        batch_size, workers, progress: clips at once, processes that decode, whether to show a bar.
+        device, precision: None takes the model's device; "fp32" or "bf16" (autocast).
+        world: the processes that share the work; each calls this.
+
+    Returns:
+        count, loss (mean cross-entropy), top1, top5 (in 0..1), f1 (list of K), macro_f1 (their mean over the classes
+        that occur), confusion (K lists of K counts). Clips without a label or that cannot be read are not counted.
+    """
+    device = torch.device(device or next((p.device for p in model.parameters()), "cpu"))
+    world = world or World(0, 1, device)
+    loader = dataset if isinstance(dataset, ClipLoader) else ClipLoader(dataset, device, workers=workers, keep="none")
+    num_classes = len(loader.classes)
+    confusion = torch.zeros(num_classes**2, dtype=torch.int64, device=device)
+    sums = torch.zeros(2, dtype=torch.float64, device=device)  # cross-entropy, clips with their label among the top 5
+    indices = list(range(world.rank, len(loader), world.size))
+    batches = [indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]
+    was_training = model.training
+    model.eval()
+    try:
+        for frames, labels, _ in loader(batches, progress="evaluate" if progress else None):
+            clips = to_float(frames.flip(1) if reverse else frames)
+            with autocast(clips.device, precision):
+                logits = model(clips).float()
+            top5 = logits.topk(min(5, num_classes), dim=1).indices  # (B, 5)
+            sums[0] += F.cross_entropy(logits, labels, reduction="sum", ignore_index=-1)
+            sums[1] += (top5 == labels[:, None]).any(1).sum()
+            pairs = labels.clamp(min=0) * num_classes + top5[:, 0]
+            confusion.scatter_add_(0, pairs, (labels >= 0).long())
+    finally:
+        model.train(was_training)
+    loss, in_top5 = world.total(sums).tolist()
+    confusion = world.total(confusion).cpu().view(num_classes, num_classes)
+    count = int(confusion.sum())
+    if not count:
+        raise ValueError("no clip of the evaluation set has a label and can be read; nothing to evaluate")
+    f1 = f1_scores(confusion)
+    return {
+        "count": count,
+        "loss": loss / count,
+        "top1": int(confusion.diagonal().sum()) / count,
+        "top5": in_top5 / count,
+        "f1": f1.tolist(),
+        "macro_f1": float(f1[confusion.sum(1) > 0].mean()),
+        "confusion": confusion.tolist(),
+    }
+
+
+def transfer(model: nn.Module, root: Any, split: str = "validation", *, num_frames: int = 16,
+             size: Any = 64) -> dict[str, Any]:
+    """Scores of a model on another dataset, clip by clip, where a clip's label is one of the model's classes.
+
+    Args:
+        model: from clips (B,C,T,H,W) of `num_frames` and `size` to logits (B,K), with `classes`, its K class names.
+        root: a folder in the layout of Something-Something V2 (Goyal et al., ICCV 2017), of which `split` is taken.
+
+    Returns:
+        count, top1, top5 (in 0..1), chance (1/K), rows: for each clip id, label, guess (the predicted class), score
+        (the softmax of the label), rank (1: predicted rightly).
+    """
+    names = list(getattr(model, "classes", None) or ())
+    if not names:
+        raise ValueError("the model has no class names; set model.classes to the list of its K classes")
+    dataset, rows = open_dataset("something", root, split, num_frames=num_frames, size=size), []
+    for i, sample in enumerate(dataset.samples):
+        name = None if sample.label is None else dataset.classes[sample.label]
+        if name not in names:
+            continue
+        scores = predict(model, to_clip(dataset[i][0])[None])[0]
+        score = scores[names.index(name)]
+        rows.append({"id": dataset.ids[i], "label": name, "guess": names[int(scores.argmax())], "score": float(score),
+                     "rank": int((scores > score).sum()) + 1})
+    if not rows:
+        raise ValueError(f"no clip of the {split} split in {root} has one of the model's {len(names)} classes as "
+                         "its label")
+    return {
+        "count": len(rows),
+        "top1": sum(row["rank"] == 1 for row in rows) / len(rows),
+        "top5": sum(row["rank"] <= 5 for row in rows) / len(rows),
+        "chance": 1 / len(names),
+        "rows": rows,
+    }
