@@ -46,7 +46,7 @@ def test_the_exception_for_camera_turns_follows_the_numbers(turns, others, word)
     def named(table, prefix):
         return table.assign(id=prefix + table["id"], label_name=prefix + " " + table["label_name"])
 
-    table = pd.concat([named(made_up(turns), published.CAMERA_TURNS), named(made_up(others), "Moving")])
+    table = pd.concat([named(made_up(turns), claims.CAMERA_TURNS), named(made_up(others), "Moving")])
     assert claims.exception(table).word == word
     only = claims.pairs(table, Claim("", "something", "length", -1, turns=True))
     assert len(only.ids) == 12 and (only.first - only.second == pytest.approx(turns, abs=1.01))

@@ -1,5 +1,6 @@
-"""The record: one table of several results folders, whole or not at all; what does not fit together is refused."""
+"""The record: one table of several results folders; what does not fit together is refused, what changed is found."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -11,16 +12,17 @@ pytest.importorskip("pandas")
 pytest.importorskip("scipy")
 parquet = pytest.importorskip("pyarrow.parquet")
 
-from interp import measure_maps, recipes, record, record_truth, runs  # noqa: E402
-from interp.__main__ import main  # noqa: E402
+from interp import recipes  # noqa: E402
+from interp.cli import main  # noqa: E402
 from interp.data import open_dataset  # noqa: E402
 from interp.data.motion import generate  # noqa: E402
 from interp.data.truth import frame_boxes, interval_mask  # noqa: E402
 from interp.models import CLSTM, I3D, weights  # noqa: E402
+from interp.study import measures, record, results  # noqa: E402
 
 torch.set_num_threads(1)
 SHORT = recipes.MaskRecipe("short", lambda1=0.01, lambda2=0.02, iterations=3)
-DAMAGED = 1  # of the clips
+DAMAGED = 1  # the clip of this place has lost most of its file
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +36,18 @@ def dataset(root):
     return open_dataset("motion", root, "validation", 8, 32)
 
 
+def clstm():
+    return CLSTM(12, num_frames=8, size=32, padding="same", filters=(4,), strides=(2,), pools=(2,))
+
+
 def explained(folder, root, dataset, kind="i3d", seed=0, recipe=SHORT, **options):
     torch.manual_seed(seed)
-    model = I3D(12, width=0.125) if kind == "i3d" else CLSTM(
-        12, num_frames=8, size=32, padding="same", filters=(4,), strides=(2,), pools=(2,))
-    told = {} if seed is None else {"seed": seed, "metrics": {"top1": 0.5}}
+    model = I3D(12, width=0.125) if kind == "i3d" else clstm()
     path = folder.parent / f"{folder.name}.safetensors"
-    weights.save(path, model, dataset.classes, told)
+    weights.save(path, model, dataset.classes, {"seed": seed, "metrics": {"top1": 0.5}})
     source = {"kind": "motion", "root": str(root), "split": "validation"}
-    runs.write(folder, weights.read(path), dataset, recipe, source=source, **options)
+    options = {"method": "gradient"} | options
+    results.write(folder, weights.read(path), dataset, recipe, source=source, **options)
     return folder
 
 
@@ -60,49 +65,49 @@ def test_one_table_of_all_with_what_made_it(folders, dataset, tmp_path):
     assert list(dict.fromkeys(table[["model", "seed"]].itertuples(index=False, name=None))) == [
         ("i3d", 0), ("i3d", 1), ("clstm", 0), ("clstm", 1)]
     assert set(table["flavour"]) == {"something"} and record.seeds(table, "something", "i3d") == [0, 1]
-    own = record.of(table, "something", "i3d", 1)
-    results = runs.read(folders[2])
+    rows = record.of(table, "something", "i3d", 1)
+    run = results.read(folders[2])
     for name in ("OS", "FS", "RS", "frozen", "loss", "regret"):
-        assert own[name].tolist() == pytest.approx(results.table[name].tolist(), nan_ok=True), name  # as computed
-    for row, mask in zip(own["mask"], results.table["mask"], strict=True):
+        assert rows[name].tolist() == pytest.approx(run.table[name].tolist(), nan_ok=True), name  # as computed
+    for row, mask in zip(rows["mask"], run.table["mask"], strict=True):
         assert (row is None and mask is None) or row.tolist() == mask.tolist()
-    run = next(one for one in about["runs"] if (one["model"], one["seed"]) == ("i3d", 1))
+    run = next(run for run in about["runs"] if (run["model"], run["seed"]) == ("i3d", 1))
     assert run["recipe"]["name"] == "short" and run["weights"]["training"] == {"seed": 1, "top1": 0.5}
     assert len(run["weights"]["file"]) == 64 and "root" not in run["data"] and "torch" in about["versions"]
     assert str(tmp_path.parent) not in json.dumps(about)
 
 
 def test_the_truth_and_the_maps_are_held_together(folders, dataset, tmp_path):
-    own = record.of(record.write(folders, tmp_path / "record.parquet").table, "something", "i3d", 1)
-    results = runs.read(folders[2])
-    for number, row in enumerate(own.to_dict("records")):
+    rows = record.of(record.write(folders, tmp_path / "record.parquet").table, "something", "i3d", 1)
+    run = results.read(folders[2])
+    for number, row in enumerate(rows.to_dict("records")):
         truth = dataset.samples[number].meta["truth"]
         assert row["known"].tolist() == interval_mask(truth, 8).tolist()
         if number == DAMAGED:
             assert isinstance(row["error"], str) and np.isnan(row["blobs"])
             continue
-        one = results.maps[number]
-        assert row["blobs"] == pytest.approx(measure_maps.blobs(one).count.mean())
-        boxes = [[box for _, box in here] for here in frame_boxes(truth, 8)]
-        where = [t for t in range(8) if boxes[t] and one[t].any()]
-        share = measure_maps.share_in_boxes(one, boxes)[where]
-        assert np.isnan(row["in_boxes"]) if not where else row["in_boxes"] == pytest.approx(share.mean())
+        heat_map = run.maps[number]
+        assert row["blobs"] == pytest.approx(measures.blobs(heat_map).count.mean())
+        boxes = [[box for _, box in frame] for frame in frame_boxes(truth, 8)]
+        frames = [t for t in range(8) if boxes[t] and heat_map[t].any()]
+        share = measures.share_in_boxes(heat_map, boxes)[frames]
+        assert np.isnan(row["in_boxes"]) if not frames else row["in_boxes"] == pytest.approx(share.mean())
 
 
-def test_known_answers_against_a_made_up_truth():
+def test_values_against_a_made_up_truth_by_hand():
     box = [0.0, 0.0, 0.5, 0.5]
     ball = {"name": "a ball", "box": [box, box, None, box]}
     truth = {"fps": 4, "frames": 4, "interval": [0.25, 0.5], "objects": [ball]}
-    one = np.zeros((4, 8, 8))
-    one[0, :4, :4] = 1  # all of it in the box
-    one[1, :4, 2:6] = 1  # half of it
-    one[2] = 1  # no box here; and an empty map in the last frame
-    told = record_truth.against_truth(one, truth, 4)
-    assert told["known"] == [0, 1, 1, 0] and told["blobs"] == 0.75
-    assert (told["in_boxes"], told["pointing"], told["boxes_share"]) == (0.75, 0.75, 0.25)
-    none = record_truth.against_truth(None, truth, 4)
+    heat_map = np.zeros((4, 8, 8))
+    heat_map[0, :4, :4] = 1  # all of it in the box
+    heat_map[1, :4, 2:6] = 1  # half of it
+    heat_map[2] = 1  # no box here; and an empty map in the last frame
+    row = record.against_truth(heat_map, truth, 4)
+    assert row["known"] == [0, 1, 1, 0] and row["blobs"] == 0.75
+    assert (row["in_boxes"], row["pointing"], row["boxes_share"]) == (0.75, 0.75, 0.25)
+    none = record.against_truth(None, truth, 4)
     assert none.pop("known") == [0, 1, 1, 0] and set(none.values()) == {None}
-    camera = record_truth.against_truth(one, {**truth, "objects": []}, 4)
+    camera = record.against_truth(heat_map, {**truth, "objects": []}, 4)
     assert camera["in_boxes"] is None and camera["blobs"] == 0.75
 
 
@@ -116,8 +121,8 @@ def test_what_does_not_fit_together_is_refused(folders, root, dataset, tmp_path)
             record.write(named, out)
         assert out.read_bytes() == b"as it was"
 
-    refused("no results folder")
-    refused("no run.json", tmp_path)
+    refused("expected results folders")
+    refused("is not a results folder", tmp_path)
     refused("both of", folders[0], folders[0])
     refused("differ in recipe: lambda1", folders[0],
             explained(tmp_path / "recipe", root, dataset, "i3d", 2, other))
@@ -148,7 +153,7 @@ def test_runs_join_a_record_that_is_there(folders, root, dataset, tmp_path):
     with pytest.raises(ValueError, match="differ in the class or the truth of 4 clips"):
         record.write(folders[2:], tmp_path / "record.parquet", onto=record.Record(table, before.about))
     measured = record.Record(before.table, {**before.about, "maps": {"threshold": 0.4}})
-    with pytest.raises(ValueError, match="record all runs anew"):
+    with pytest.raises(ValueError, match="record all runs again"):
         record.write(folders[2:], tmp_path / "record.parquet", onto=measured)
     assert record.read(tmp_path / "record.parquet").table.equals(every.table)
 
@@ -160,22 +165,22 @@ def test_a_table_that_is_too_large_is_refused(folders, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_no_record_is_told(folders, tmp_path):
+def test_files_that_are_not_a_record(folders, tmp_path):
     with pytest.raises(ValueError, match="there is no record"):
         record.read(tmp_path / "none.parquet")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 and no more")
-    with pytest.raises(ValueError, match="no whole Parquet file"):
+    with pytest.raises(ValueError, match="not a whole Parquet file"):
         record.read(tmp_path / "bad.parquet")
-    with pytest.raises(ValueError, match="is no record"):
+    with pytest.raises(ValueError, match="is not a record"):
         record.read(folders[0] / "results.parquet")
 
 
 def test_the_command(folders, root, tmp_path, capsys):
     out = tmp_path / "record.parquet"
     assert main(["record", *map(str, folders), "--out", str(out), "--root", f"motion={root}"]) == 0
-    told = capsys.readouterr().out
-    assert told.count("4 clips") == 4 and "1 could not be explained" in told
-    assert f"16 rows, {out.stat().st_size} bytes" in told
+    row = capsys.readouterr().out
+    assert row.count("4 clips") == 4 and "1 could not be explained" in row
+    assert f"16 rows, {out.stat().st_size} bytes" in row
     part = tmp_path / "part.parquet"
     assert main(["record", *map(str, folders[:3]), "--out", str(part)]) == 0
     assert main(["record", str(folders[3]), "--onto", str(part), "--out", str(part)]) == 0
@@ -184,9 +189,45 @@ def test_the_command(folders, root, tmp_path, capsys):
     assert "expected motion=DIR or kth=DIR" in capsys.readouterr().err
 
 
-def test_the_shipped_record_where_there_is_one():
-    if not record.PATH.exists():
-        pytest.skip("no record ships yet")
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A record of one run whose clips are whole, its model and its dataset."""
+    place = tmp_path_factory.mktemp("again")
+    root = generate(place / "motion", 0, 4, size=32, workers=1, progress=False)
+    dataset = open_dataset("motion", root, "validation", 8, 32)
+    folder = explained(place / "run", root, dataset, "clstm", 7, start="best-window", stop=True)
+    return record.write([folder], place / "record.parquet"), weights.read(place / "run.safetensors"), dataset
+
+
+def test_what_was_recorded_comes_out_again(made):
+    found, model, dataset = made
+    columns = record.again(found, model, dataset, dataset.ids[1:3])
+    assert set(columns) == set(record.TOLERANCES)
+    assert all(column.largest <= 1e-4 for column in columns.values())
+    assert columns["OS"].recorded == pytest.approx(columns["OS"].computed) and len(columns["mask"].computed) == 2
+
+
+@pytest.mark.parametrize(("column", "value"), [("OS", 0.9), ("regret", 5.0), ("mask", [0.5] * 8), ("in_boxes", None),
+                                               ("P", "another class")])  # fmt: skip
+def test_what_was_changed_is_named(made, column, value):
+    found, model, dataset = made
+    table = found.table.copy()
+    place = next(i for i in range(4) if table.loc[i, "in_boxes"] > 0)
+    table.at[place, column] = value
+    name = table.loc[place, "id"]
+    with pytest.raises(ValueError, match=f"clip {name}.*"):
+        record.again(dataclasses.replace(found, table=table), model, dataset, [name])
+
+
+def test_other_weights_and_other_clips_are_refused(made):
+    found, model, dataset = made
+    with pytest.raises(ValueError, match="clip none is not in both"):
+        record.again(found, model, dataset, ["none"])
+    with pytest.raises(ValueError, match="no run of these weights"):
+        record.again(found, clstm(), dataset, dataset.ids[:1])
+
+
+def test_the_shipped_record():
     assert record.PATH.stat().st_size <= record.MOST_BYTES
     table = record.read().table
     for (flavour, *_), rows in table.groupby(["flavour", "model", "seed"]):

@@ -46,6 +46,10 @@ class Small(torch.nn.Module):
         return 9 * self.head(torch.cat([maps.mean(2), 9 * maps.diff(dim=2).abs().mean(2)], 1))
 
 
+def write(*arguments, **options):
+    return results.write(*arguments, **{"method": "gradient"} | options)
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = generate(tmp_path_factory.mktemp("motion"), 0, 12, size=32, workers=1, progress=False)
@@ -66,7 +70,7 @@ def model(dataset):
 def whole(dataset, model, tmp_path_factory):
     """The folder of a run that nothing interrupted."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    results.write(folder, model, dataset, SHORT, shard_size=5)
+    write(folder, model, dataset, SHORT, shard_size=5)
     return folder
 
 
@@ -88,7 +92,7 @@ def test_rows_are_what_explain_gives(dataset, model, whole):
     indices = [i for i in range(12) if i != DAMAGED]
     clips = torch.stack([to_clip(dataset[i][0]) for i in indices])
     targets = [11 - dataset.samples[i].label for i in indices]
-    records = explain(model, clips, targets, SHORT, ids=[dataset.ids[i] for i in indices])
+    records = explain(model, clips, targets, SHORT, method="gradient", ids=[dataset.ids[i] for i in indices])
     best = best_windows(model, clips, "freeze", [record.guess for record in records], SHORT)
     for i, record, target, cost, window in zip(
         indices, records, targets, best.losses, best.masks, strict=True
@@ -118,9 +122,9 @@ def test_rows_are_what_explain_gives(dataset, model, whole):
 
 def test_a_long_clip_is_certified_by_the_windows_between_its_parts(dataset, model, tmp_path):
     few = dataset.subset([0, 1, 2])
-    found = results.write(tmp_path / "parts", model, few, SHORT, parts=4)
+    found = write(tmp_path / "parts", model, few, SHORT, parts=4)
     assert found.run["search"]["parts"] == 4
-    every = results.write(tmp_path / "every", model, few, SHORT)
+    every = write(tmp_path / "every", model, few, SHORT)
     assert "parts" not in every.run["search"]
     clips = torch.stack([to_clip(few[i][0]) for i in range(3)])
     best = best_windows(model, clips, "freeze", found.table["explained"].tolist(), SHORT, parts=4)
@@ -128,24 +132,24 @@ def test_a_long_clip_is_certified_by_the_windows_between_its_parts(dataset, mode
     assert (found.table["window_loss"] >= every.table["window_loss"] - 1e-6).all()
     assert found.table["loss"].tolist() == pytest.approx(every.table["loss"].tolist(), abs=1e-6)  # the same search
     with pytest.raises(ValueError, match="search.parts was 4, is None"):
-        results.write(tmp_path / "parts", model, few, SHORT)  # another run
+        write(tmp_path / "parts", model, few, SHORT)  # another run
     with pytest.raises(ValueError, match="expected certify=True"):
-        results.write(tmp_path / "none", model, few, SHORT, parts=4, certify=False)
+        write(tmp_path / "none", model, few, SHORT, parts=4, certify=False)
     with pytest.raises(ValueError, match="parts: expected at least 1"):
-        results.write(tmp_path / "none", model, few, SHORT, parts=0)
+        write(tmp_path / "none", model, few, SHORT, parts=0)
 
 
 def test_the_start_from_the_best_window_scores_the_windows_once(dataset, model, tmp_path, monkeypatch):
     few, options = dataset.subset([0, 1, 2]), {"start": "best-window", "stop": True}
     long = recipes.MaskRecipe("long", lambda1=0.01, lambda2=0.02, iterations=50)
-    once = results.write(tmp_path / "once", model, few, long, **options)
+    once = write(tmp_path / "once", model, few, long, **options)
     assert once.run["search"]["start"] == "best-window"
-    alone = results.write(tmp_path / "alone", model, few, long, **options, certify=False).table
+    alone = write(tmp_path / "alone", model, few, long, **options, certify=False).table
     for key in ("guess", "OS", "FS", "RS", "steps", "first_loss", "last_loss", "loss", "frozen"):
         assert once.table[key].tolist() == alone[key].tolist(), key  # to the bit
     np.testing.assert_array_equal(np.stack(once.table["mask"]), np.stack(alone["mask"]))
     monkeypatch.setattr("interp.core.masks.score_windows", lambda *_, **__: pytest.fail("windows scored twice"))
-    again = results.write(tmp_path / "again", model, few, long, **options).table
+    again = write(tmp_path / "again", model, few, long, **options).table
     np.testing.assert_array_equal(np.stack(once.table["mask"]), np.stack(again["mask"]))
     clips = torch.stack([to_clip(few[i][0]) for i in range(3)])
     classes = torch.tensor(again["explained"].tolist())[:, None]
@@ -154,7 +158,7 @@ def test_the_start_from_the_best_window_scores_the_windows_once(dataset, model, 
 
 
 def test_exact_masks_have_bounds(dataset, model, tmp_path):
-    run = results.write(tmp_path / "exact", model, dataset.subset([0, 1, DAMAGED]), SHORT, method="exact", budget=600)
+    run = write(tmp_path / "exact", model, dataset.subset([0, 1, DAMAGED]), SHORT, method="exact", budget=600)
     table = run.table.iloc[:2]
     assert run.run["search"]["budget"] == 600 and table["proven"].tolist() == [True, True]
     np.testing.assert_array_equal(table["bound"], table["loss"])
@@ -185,9 +189,9 @@ def test_a_damaged_file_is_a_row_or_an_error(dataset, model, whole, tmp_path):
     assert found.maps[DAMAGED] is None and row[["guess", "OS", "mask", "regret"]].isna().all()
     assert found.table["error"].notna().sum() == 1
     with pytest.raises(VideoError):
-        results.write(tmp_path / "raise", model, dataset, SHORT, shard_size=5, on_error="raise")
+        write(tmp_path / "raise", model, dataset, SHORT, shard_size=5, on_error="raise")
     only = dataset.subset([DAMAGED])
-    assert results.write(tmp_path / "none", model, only, SHORT).table["error"].notna().all()
+    assert write(tmp_path / "none", model, only, SHORT).table["error"].notna().all()
 
 
 def test_a_score_that_is_not_finite_is_a_row(dataset, model, tmp_path):
@@ -197,14 +201,14 @@ def test_a_score_that_is_not_finite_is_a_row(dataset, model, tmp_path):
         def forward(self, clips):
             return super().forward(clips) * torch.where(clips[:, 0, 0, 0, 0] == bright, torch.nan, 1)[:, None]
 
-    table = results.write(tmp_path / "run", Brittle(dataset.classes), dataset, SHORT).table
+    table = write(tmp_path / "run", Brittle(dataset.classes), dataset, SHORT).table
     assert table.index[table["error"].notna()].tolist() == [2, DAMAGED]
     assert f"not finite for clip {dataset.ids[2]}" in table.loc[2, "error"]
 
 
 @pytest.mark.parametrize("options", [{"shard_size": 1}, {"shard_size": 12, "batch_size": 3}])
 def test_rows_depend_neither_on_shards_nor_on_batches(dataset, model, whole, tmp_path, options):
-    one, two = results.read(whole).table, results.write(tmp_path / "run", model, dataset, SHORT, **options).table
+    one, two = results.read(whole).table, write(tmp_path / "run", model, dataset, SHORT, **options).table
     for key in ("OS", "FS", "RS", "CS", "loss", "window_loss"):
         np.testing.assert_allclose(one[key], two[key], atol=1e-4)
     assert one["guess"].equals(two["guess"]) and one["window_first"].equals(two["window_first"])
@@ -216,7 +220,7 @@ from interp import recipes
 from interp.data import open_dataset
 from interp.study import results
 sys.path.insert(0, os.path.dirname(sys.argv[1]))
-from test_results import SHORT, Small
+from test_results import SHORT, Small, write
 dataset = open_dataset("motion", sys.argv[2], "validation", 8, 32)
 write_table = results._write_table
 def killed(path, table):
@@ -224,12 +228,12 @@ def killed(path, table):
         os.kill(os.getpid(), signal.SIGKILL)  # its clips are explained, their maps written, their rows not
     write_table(path, table)
 results._write_table = killed
-results.write(sys.argv[3], Small(dataset.classes), dataset, SHORT, shard_size=2)
+write(sys.argv[3], Small(dataset.classes), dataset, SHORT, shard_size=2)
 """
 
 
 def test_a_killed_process_leaves_shards_that_another_run_completes(root, dataset, model, tmp_path):
-    results.write(tmp_path / "whole", model, dataset, SHORT, shard_size=2)
+    write(tmp_path / "whole", model, dataset, SHORT, shard_size=2)
     (tmp_path / "worker.py").write_text(WORKER)
     out, codes = tmp_path / "run", []
     for kill in "10":  # the second time all shards but 3 and 5 are there
@@ -253,7 +257,7 @@ def test_a_killed_process_leaves_shards_that_another_run_completes(root, dataset
 
 def test_a_folder_of_another_run_is_refused(dataset, model, whole, tmp_path):
     def again(folder=whole, net=model, data=dataset, recipe=SHORT, **options):
-        results.write(folder, net, data, recipe, **{"shard_size": 5} | options)
+        write(folder, net, data, recipe, **{"shard_size": 5} | options)
 
     before = {path: path.stat().st_mtime_ns for path in whole.glob("shards/*")}
     with pytest.raises(ValueError, match="recipe.lambda1 was 0.01, is 0.5"):
@@ -284,25 +288,25 @@ def test_other_versions_continue_and_are_recorded(dataset, model, whole, tmp_pat
     first = run["versions"] | {"torch": "1.0"}
     (tmp_path / "run" / "run.json").write_text(json.dumps(run | {"versions": first}))
     for _ in range(2):
-        found = results.write(tmp_path / "run", model, dataset, SHORT, shard_size=5)
+        found = write(tmp_path / "run", model, dataset, SHORT, shard_size=5)
         assert found.run["versions"] == first and found.run["continued_with"] == [run["versions"]]
 
 
 def test_reverse_stop_random_starts_and_a_limit(dataset, model, tmp_path):
     long = recipes.MaskRecipe("long", lambda1=0.01, lambda2=0.02, iterations=60)
     options = {"perturbation": "reverse", "start": "random", "stop": True, "limit": 4, "maps": False}
-    one = results.write(tmp_path / "one", model, dataset, long, **options, seed=1)
+    one = write(tmp_path / "one", model, dataset, long, **options, seed=1)
     assert len(one.table) == 4 and one.table["label"].nunique() == 4  # every class at most once
     assert (one.table["steps"].dropna() <= 60).all() and one.maps[0] is None
     assert not list(tmp_path.glob("one/shards/*.npy"))
-    two = results.write(tmp_path / "two", model, dataset, long, **options, seed=2)
+    two = write(tmp_path / "two", model, dataset, long, **options, seed=2)
     assert one.table["id"].tolist() != two.table["id"].tolist()
     options |= {"limit": 7, "certify": False}
-    more = results.write(tmp_path / "more", model, dataset, long, **options, seed=1)
+    more = write(tmp_path / "more", model, dataset, long, **options, seed=1)
     assert set(one.table["id"]) < set(more.table["id"]) and more.table["regret"].isna().all()
     shared = more.table.set_index("id").loc[one.table["id"]]
     np.testing.assert_allclose(shared["first_loss"], one.table["first_loss"], atol=1e-4)
-    shuffled = results.write(tmp_path / "shuffle", model, dataset, SHORT, perturbation="shuffle", limit=2)
+    shuffled = write(tmp_path / "shuffle", model, dataset, SHORT, perturbation="shuffle", limit=2)
     table = shuffled.table
     np.testing.assert_allclose(table["loss"] - table["window_loss"], table["regret"])
 
@@ -315,19 +319,19 @@ def test_a_folder_of_an_earlier_version_continues(dataset, model, whole, tmp_pat
     del run["batch_size"]
     shutil.copytree(whole, tmp_path / "run")
     (tmp_path / "run" / "run.json").write_text(json.dumps(run))
-    found = results.write(tmp_path / "run", model, dataset, SHORT, shard_size=5)
+    found = write(tmp_path / "run", model, dataset, SHORT, shard_size=5)
     assert found.run["search"]["explained_class"] == "predicted" and found.run["batch_size"] == 12
 
 
 def test_a_foreign_models_attributes_are_no_obstacle(dataset, tmp_path):
     foreign = Small(dataset.classes)
     foreign.config, foreign.record, foreign.classes = object(), "none", None
-    run = results.write(tmp_path / "run", foreign, dataset.subset([0]), SHORT, certify=False)
+    run = write(tmp_path / "run", foreign, dataset.subset([0]), SHORT, certify=False)
     assert run.run["model"]["name"] == "Small" and run.run["model"]["config"] == {} and run.table.loc[0, "P"]
 
 
 def test_missing_libraries_name_the_extra(dataset, model, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(ValueError, match=r"interp\[results\]"):
-        results.write(tmp_path / "run", model, dataset, SHORT)
+        write(tmp_path / "run", model, dataset, SHORT)
     assert not (tmp_path / "run").exists()

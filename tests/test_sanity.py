@@ -204,7 +204,8 @@ def tiny(tmp_path_factory):
     model = I3D(12, width=0.125, bn_momentum=0.1).eval()
     weights.save(path, model, train.classes, {"recipe": recipes.asdict(recipe)})
     model = weights.read(path)
-    results.write(folder, model, validation, SHORT, start="best-window", stop=True, limit=6)
+    results.write(folder, model, validation, SHORT, method="gradient", start="best-window", stop=True,
+                  limit=6)
     return model, train, validation, folder
 
 
@@ -236,6 +237,16 @@ def test_all_checks_from_a_folder_to_a_file(tiny, tmp_path):
             assert values[0] == pytest.approx(report["checks"][name]["clips"][key][0], abs=1e-3), (name, key)
     without = sanity.run(sanity.open_run(folder, model, validation, clips=2), tmp_path / "other", ["labels"])
     assert without["checks"] == {} and "training set" in without["left_out"]["labels"]
+
+
+def test_checks_of_an_exact_run_search_exactly(tiny, tmp_path):
+    model, _, validation, _ = tiny
+    results.write(tmp_path / "run", model, validation, SHORT, method="exact", budget=60, limit=2)
+    sample = sanity.open_run(tmp_path / "run", model, validation, clips=2)
+    assert torch.equal(sample.search(), sample.masks)  # binary, and the same as the run's
+    report = sanity.run(sample, tmp_path / "checks", ["soft", "starts", "lambdas"])
+    assert report["checks"]["lambdas"]["numbers"]["lambda1 halved"]["overlap"]["clips"] == 2
+    assert list(report["left_out"]) == ["starts"]
 
 
 def test_an_interrupted_run_continues(tiny, tmp_path, monkeypatch):

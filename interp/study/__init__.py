@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import json
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 
 def import_extra(name: str) -> ModuleType:
@@ -12,3 +15,11 @@ def import_extra(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         raise ValueError(f"expected {name} to be installed ({error}); pip install 'interp[results]'") from error
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file; ValueError for a damaged one."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}); remove it to make it again") from None

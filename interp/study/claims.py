@@ -1,8 +1,8 @@
 """Claims as tests: each a measure, a choice of clips and a side, judged by the numbers of a table.
 
-The claims are those of Mänttäri, Broomé et al., ACCV 2020 (CLAIMS), and our own about the known truth (TRUTH). A table
-has one row a clip, network and training seed (`record.read().table`, `published.table()`); a clip's number is its mean
-over the seeds. All claims judged together are one family for Holm's correction.
+CLAIMS are those of Mänttäri, Broomé et al., ACCV 2020, TRUTH our own about the known truth. A table has one row a clip,
+network and training seed (`record.read().table`, `published.table()`); a clip's number is its mean over the seeds. All
+claims judged together are one family for Holm's correction.
 
     >>> rows = judge(published.table())
     >>> rows[0].claim.words, rows[0].verdict.word
@@ -118,10 +118,7 @@ def pairs(table: Any, claim: Claim, *, only_right: bool = False) -> Pairs:
     """The claim's numbers on the same clips.
 
     A clip is left out where either side has no number for any seed, and with `only_right` where any network's
-    prediction is wrong.
-
-    Raises:
-        ValueError: a network is missing, or a clip stands under only one network or seed.
+    prediction is wrong. ValueError where a network is missing, or a clip stands under only one network or seed.
     """
     table = table[(table["flavour"] == claim.dataset) & table["model"].isin(claim.models)]
     if claim.turns is not None:

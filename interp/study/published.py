@@ -15,12 +15,10 @@ from typing import Any
 import numpy as np
 
 from interp.study import import_extra
-from interp.study.claims import CAMERA_TURNS
-from interp.study.measures import RESOLUTION, blob_means
+from interp.study.measures import blob_means
 
 DATA = Path(__file__).parent / "published_data"
 DATASETS, MODELS = ("something", "kth"), ("i3d", "clstm")
-__all__ = ["CAMERA_TURNS", "DATASETS", "MODELS", "RESOLUTION", "Result", "results", "table", "typing_errors"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,7 @@
 """The record: finished results folders of two networks and several seeds as one table, which ships with the book.
 
-A row is a clip under one network of one seed, with COLUMNS; masks and the known interval are lists of T numbers. Maps
-do not ship: what needs them is computed when the record is written. What made each run (recipe, search, data, versions,
-hashes of the weights) stands in the table's metadata.
+A row is a clip under one network of one seed; masks and the known interval are lists of T numbers. Maps do not ship:
+what needs them is computed when the record is written. What made each run stands in the table's metadata.
 
     >>> write(["runs/i3d", "runs/clstm"], "record.parquet")
     >>> record = read()
@@ -81,14 +80,9 @@ def write(folders: Iterable[str | Path], out: str | Path, roots: Mapping[str, st
           onto: Record | None = None) -> Record:
     """Write one table of finished results folders, each one network of one training seed on one flavour, and read it.
 
-    Args:
-        folders: all of one flavour must have the same clips, recipe and search.
-        out: the file, of at most MOST_BYTES.
-        roots: {"motion": folder, "kth": folder} of the data, where run.json's are no longer right.
-        onto: a record whose runs are kept; names, classes and truth of its clips must be the same.
-
-    Raises:
-        ValueError: runs that do not fit together.
+    folders: all of one flavour must have the same clips, recipe and search. out: the file, of at most MOST_BYTES.
+    roots: {"motion": folder, "kth": folder} of the data, where run.json's are no longer right. onto: a record whose
+    runs are kept; its clips must be the same. ValueError for runs that do not fit together.
     """
     runs = [_describe_run(folder) for folder in folders]
     if not runs:
@@ -162,13 +156,9 @@ def against_truth(heat_map: np.ndarray | None, truth: Mapping[str, Any], num_fra
 
 def again(record: Record, model: nn.Module, dataset: Any, ids: Sequence[str], *, flavour: str = "something",
           batch_size: int | None = None) -> dict[str, Column]:
-    """Explain clips of a VideoDataset again as their run did, and compare them with the record.
+    """Explain clips of a VideoDataset again as their run did: a Column for each name in TOLERANCES.
 
-    Returns:
-        A Column for each name in TOLERANCES.
-
-    Raises:
-        ValueError: no run of these weights, an unknown clip, or a difference above the tolerance.
+    ValueError for weights without a run, an unknown clip, or a difference above the tolerance.
     """
     digest = weights_hash(model)
     run = next((run for run in record.about["runs"]

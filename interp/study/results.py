@@ -1,14 +1,9 @@
-"""From a dataset to a results folder: every clip is explained once, in shards, whatever is interrupted or shared out.
+"""From a dataset to a results folder: every clip is explained once, in shards that interrupted runs need not repeat.
 
-Clips stand in shards, always the same clips together. With RANK and WORLD_SIZE set, as torchrun does, a process makes
-the shards rank::world; a shard that is there is skipped. A results folder holds
+With RANK and WORLD_SIZE set, as torchrun does, a process makes the shards rank::world. A results folder holds run.json
+(recipe, search, model, data, versions), for each shard its maps (shards/00000.npy, float16 (n,T,H,W)) and its rows
+(shards/00000.parquet, written last), and at the end all rows in the order of the clips (results.parquet).
 
-    run.json               recipe, search, model, data, versions; never a date
-    shards/00000.npy       the maps of one shard, float16 (n,T,H,W)
-    shards/00000.parquet   its rows (COLUMNS), written last
-    results.parquet        all rows in the order of the clips, once every shard is there
-
-    >>> dataset = open_dataset("motion", "data/motion", "validation", num_frames=16, size=64)
     >>> results = write("runs/i3d", interp.load("i3d"), dataset, limit=24)
     >>> results.table[["id", "P", "OS", "FS", "regret"]], results.maps[0].shape
 """
@@ -34,14 +29,14 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from interp import recipes
-from interp.core.explanation import explain
+from interp.core.explanation import DEFAULT_METHOD, explain
 from interp.core.inference import model_name, predict
 from interp.core.masks import Stop
 from interp.core.windows import WindowResult, penalty, score_masks, score_windows
 from interp.data import VideoError, to_clip
 from interp.io import PREFIX, atomic_write
 from interp.models.weights import weights_hash
-from interp.study import import_extra
+from interp.study import import_extra, read_json
 from interp.training.log import versions
 
 COLUMNS = {  # for each clip; where it could not be explained, all from `guess` to `map` are null
@@ -114,16 +109,16 @@ class Maps(Sequence):
 
 def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.MaskRecipe | None = None, *,
           perturbation: str = "freeze", weights: str = "clip", layer: str | None = None,
-          explained_class: str = "predicted", method: str = "gradient", budget: int = 2000, start: str | None = None,
-          stop: bool | Stop | None = None, precision: str = "fp32", certify: bool | None = None,
-          parts: int | None = None, maps: bool = True, limit: int | None = None, seed: int = 0, shard_size: int = 32,
-          batch_size: int | None = None, workers: int = 2, on_error: str = "skip", progress: bool = False,
-          name: str | None = None, source: Mapping[str, Any] | None = None) -> Results | None:
+          explained_class: str = "predicted", method: str = DEFAULT_METHOD, budget: int = 2000,
+          start: str | None = None, stop: bool | Stop | None = None, precision: str = "fp32",
+          certify: bool | None = None, parts: int | None = None, maps: bool = True, limit: int | None = None,
+          seed: int = 0, shard_size: int = 32, batch_size: int | None = None, workers: int = 2, on_error: str = "skip",
+          progress: bool = False, name: str | None = None, source: Mapping[str, Any] | None = None) -> Results | None:
     """Explain the clips of a VideoDataset into `folder`; the same call continues an interrupted one.
 
     Args:
-        perturbation, weights, layer, explained_class, method, budget, start, stop, precision: as in `explain` and
-            `find_masks`.
+        perturbation, weights, layer, explained_class: as in `explain`.
+        method, budget, start, stop, precision: as in `find_masks`; start is a name.
         certify: score all windows too, for the regret; by default unless the method is "exact".
         parts: in a long clip, score only the windows between so many parts (`windows.windows`).
         maps: keep the Grad-CAM maps.
@@ -141,17 +136,15 @@ def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.Ma
     """
     import_extra("pyarrow.parquet"), import_extra("pandas")
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    numbers = {"limit": limit, "shard_size": shard_size, "batch_size": batch_size, "workers": workers, "parts": parts}
-    for option, value in numbers.items():
+    for option, value in {"limit": limit, "shard_size": shard_size, "workers": workers, "parts": parts}.items():
         if value is not None and value < 1:
             raise ValueError(f"{option}: expected at least 1, got {value}")
     exact = method == "exact"
     certify = not exact if certify is None else certify
     if parts and not certify:
         raise ValueError("parts: expected certify=True, got False; parts chooses the windows that certify the masks")
-    if not isinstance(start, str | None) or on_error not in ("skip", "raise"):
-        raise ValueError('expected start "central", "random" or "best-window" and on_error "skip" or "raise", got '
-                         f"{start!r} and {on_error!r}")
+    if on_error not in ("skip", "raise"):
+        raise ValueError(f'on_error: expected "skip" or "raise", got {on_error!r}')
     chosen, stop = choose(dataset, limit, seed), Stop() if stop is True else stop or None
     recipe = recipe or recipes.SOMETHING_MASK
     search = {"method": method, "perturbation": perturbation, "weights": weights, "layer": layer,
@@ -184,11 +177,7 @@ def merge(folder: str | Path) -> Results:
     run = read_run(folder)
     if len(_finished(folder, run)) < run["shards"]["count"]:
         raise ValueError(f"{progress_message(folder)}; expected a finished run, continue it first")
-    table = _read_shards(folder, run)
-    if not len(table) == len(set(table.column("index").to_pylist())) == run["data"]["clips"]:
-        raise ValueError(f"{folder}/shards: expected each of {run['data']['clips']} clips once, got {len(table)} rows; "
-                         "remove the folder and start again")  # fmt: skip
-    _write_table(folder / "results.parquet", table)
+    _write_table(folder / "results.parquet", _read_shards(folder, run))
     return read(folder)
 
 
@@ -215,12 +204,9 @@ def read(folder: str | Path) -> Results:
 def read_run(folder: str | Path) -> dict[str, Any]:
     """The run.json of a results folder, with today's names in one of an earlier version; ValueError without one."""
     path = Path(folder) / "run.json"
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise ValueError(f"{folder} is not a results folder: it has no run.json") from None
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+    if not path.is_file():
+        raise ValueError(f"{folder} is not a results folder: it has no run.json")
+    run = read_json(path)
     return run | with_new_names(run)
 
 
@@ -344,29 +330,29 @@ class Explainer:
         classes = torch.tensor([explanation.explained for explanation in explanations])
         if search["certify"] and best is None:
             best = self._windows(clips, classes, torch.tensor([explanation.OS for explanation in explanations]), ids)
-        if kind in ("freeze", "reverse"):
-            score = {"freeze": "FS", "reverse": "RS"}[kind]
-            losses = torch.tensor([getattr(explanation, score) for explanation in explanations])
+        if exact:
+            losses = torch.stack([explanation.losses[-1] for explanation in explanations])
+        elif score := {"freeze": "FS", "reverse": "RS"}.get(kind):
+            losses = penalty(masks, self.recipe) + torch.tensor([getattr(each, score) for each in explanations])
         else:
-            losses = self._score(clips, masks, classes, kind)
-        losses = losses + penalty(masks, self.recipe)
+            losses = penalty(masks, self.recipe) + self._score(clips, masks, classes, kind)
         frozen = self._score(clips, torch.ones_like(masks), classes).tolist()
         kept = self._score(clips, 1 - masks, classes).tolist() if exact else None
         for i, (row, explanation) in enumerate(zip(rows, explanations, strict=True)):
             row |= {key: getattr(explanation, key) for key in EXPLAINED}
             row |= {"mask": masks[i].tolist(), "loss": float(losses[i]), "frozen": frozen[i]}
-            ends = [float(loss) for loss in explanation.losses[[0, -1]]] if len(explanation.losses) else [None, None]
             if exact:
-                row |= {"loss": ends[0], "bound": explanation.bound, "proven": explanation.proven,
-                        "forwards": explanation.steps, "kept": kept[i]}  # fmt: skip
+                row |= {"bound": explanation.bound, "proven": explanation.proven, "forwards": explanation.steps,
+                        "kept": kept[i]}  # fmt: skip
             else:
-                row |= {"steps": explanation.steps, "first_loss": ends[0], "last_loss": ends[1]}
+                first, last = explanation.losses[[0, -1]].tolist()
+                row |= {"steps": explanation.steps, "first_loss": first, "last_loss": last}
             if best is not None:
                 frames, loss = best.masks[i].nonzero()[:, 0].tolist(), float(best.losses[i])
                 row |= {"window_first": frames[0], "window_last": frames[-1], "window_loss": loss,
                         "regret": row["loss"] - loss}  # fmt: skip
 
-    def _windows(self, clips: Tensor, classes: Tensor, originals: Tensor, ids: list[str]) -> WindowResult:
+    def _windows(self, clips, classes, originals, ids) -> WindowResult:
         return score_windows(self.model, clips, classes, originals, self.recipe, self.search["perturbation"],
                              self.batch_size, ids, only_best=True, parts=self.search.get("parts"))  # fmt: skip
 
@@ -382,12 +368,8 @@ def _class_names(model: nn.Module) -> list[str] | None:
 def _describe_data(dataset: Any, chosen: list[int], seed: int) -> dict[str, Any]:
     """What the rows depend on; `files` is a hash of the clips' names, labels, ranges and sizes on disk."""
     digest = hashlib.sha256()
-    for index in chosen:
-        sample = dataset.samples[index]
-        try:
-            length = os.stat(sample.path).st_size
-        except OSError:
-            length = None
+    for sample in (dataset.samples[index] for index in chosen):
+        length = os.stat(sample.path).st_size if os.path.exists(sample.path) else None
         digest.update(json.dumps([sample.id, sample.label, sample.start, sample.end, length]).encode())
     return {"clips": len(chosen), "of": len(dataset), "seed": seed, "files": digest.hexdigest(),
             "num_frames": dataset.num_frames, "size": dataset.size, "missing": len(dataset.missing),
@@ -398,9 +380,9 @@ def _describe_model(model: nn.Module, name: str | None) -> dict[str, Any]:
     """Name, config, training and hashes: `weights` of the tensors, `file` of the file they came from."""
     config, record = (value if isinstance(value := getattr(model, key, None), Mapping) else {}
                       for key in ("config", "record"))  # fmt: skip
-    training = {key: record[key] for key in ("seed", "command", "versions", "data") if record.get(key) is not None}
-    if (top1 := (record.get("metrics") or {}).get("top1")) is not None:
-        training["top1"] = top1
+    training = {key: record.get(key) for key in ("seed", "command", "versions", "data")}
+    training["top1"] = (record.get("metrics") or {}).get("top1")
+    training = {key: value for key, value in training.items() if value is not None}
     return {"name": name or model_name(model), "config": config, "weights": weights_hash(model),
             "file": record.get("sha256"), "trained_with": record.get("recipe"), "training": training,
             "classes": _class_names(model)}
@@ -409,18 +391,16 @@ def _describe_model(model: nn.Module, name: str | None) -> dict[str, Any]:
 def _open(folder: Path, run: dict[str, Any], rank: int) -> dict[str, Any]:
     """Write run.json, or compare it with the one that is there; ValueError for a folder of anything else."""
     if not (folder / "run.json").exists():
-        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        others = [name for name in names if not name.startswith(PREFIX) and name not in ("run.json", "shards")]
-        if others or folder.is_file():
-            raise ValueError(f"{folder}: expected an empty folder or one with a run.json, got "
-                             f"{f'{others[0]} and no run.json' if others else 'a file'}; give another folder")
+        names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+        if others := [name for name in names if not name.startswith(PREFIX) and name not in ("run.json", "shards")]:
+            raise ValueError(f"{folder}: expected an empty folder or one with a run.json, got {others[0]} and no "
+                             "run.json; give another folder")
         _write_run(folder, run)
         return run
     known = read_run(folder)
     before, now = _compared(known), _compared(run)
-    differing = [f"{key} was {before.get(key)!r:.60}, is {now.get(key)!r:.60}" for key in {**now, **before}
-                 if before.get(key) != now.get(key)]
-    if differing:
+    if differing := [f"{key} was {before.get(key)!r:.60}, is {now.get(key)!r:.60}" for key in now | before
+                     if before.get(key) != now.get(key)]:
         raise ValueError(f"{folder} holds another run: {'; '.join(differing)}. Continue it as it was begun, or choose "
                          "another folder")  # fmt: skip
     if not rank and run["versions"] not in (earlier := [known["versions"], *known.get("continued_with", [])]):

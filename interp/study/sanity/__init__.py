@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from interp import io, recipes
+from interp.study import read_json
 from interp.study.sanity import compared, randomised
 from interp.study.sanity.compared import baselines, difference_window, random_masks_test
 from interp.study.sanity.randomised import between_clip_correlation, fit_permuted_labels, rank_correlation
-from interp.study.sanity.sample import EvaluationSample, of_rows, open_run, plain, read_json
+from interp.study.sanity.sample import EvaluationSample, Missing, of_rows, open_run, plain
 from interp.training.log import versions
 
 __all__ = ["CHECKS", "EvaluationSample", "baselines", "between_clip_correlation", "difference_window",
@@ -39,8 +40,7 @@ def run(sample: EvaluationSample, out: str | Path, only: Sequence[str] | None = 
         sample: the clips, masks and model to check.
         out: for NAME.json of each check, parts/ of unfinished ones, and checks.json with all.
         only: names from CHECKS; all by default.
-        progress: print the name of each part.
-        labels: options of `permuted_labels`.
+        progress: print the name of each part. labels: options of `permuted_labels`.
 
     Returns:
         What `read` gives; "left_out" has the reason for each check that lacks its material.
@@ -67,7 +67,7 @@ def run(sample: EvaluationSample, out: str | Path, only: Sequence[str] | None = 
     for name in only or CHECKS:
         try:
             sample.once(name, make, name)
-        except randomised.Missing as error:
+        except Missing as error:
             left_out[name] = str(error)
     checks = {name: read_json(path) for name in CHECKS if (path := Path(out, f"{name}.json")).exists()}
     report = {"format": FORMAT, "about": sample.about, "checks": checks, "left_out": left_out, "versions": versions()}
@@ -78,11 +78,7 @@ def run(sample: EvaluationSample, out: str | Path, only: Sequence[str] | None = 
 def read(path: str | Path) -> dict[str, Any]:
     """Read {"about", "checks": {name: record}, "left_out": {name: reason}, "versions"}.
 
-    Args:
-        path: a results folder with checks/, a folder of checks, or a checks.json.
-
-    Raises:
-        ValueError: where there are no checks, or the file is damaged.
+    path: a results folder with checks/, a folder of checks, or a checks.json. ValueError where it holds no checks.
     """
     places = [Path(path, "checks", "checks.json"), Path(path, "checks.json"), Path(path)]
     path = next((place for place in places if place.is_file()), None)

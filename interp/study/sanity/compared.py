@@ -11,21 +11,21 @@ from torch import Tensor
 from interp.core.masks import Stop, central_start
 from interp.core.windows import best_windows, penalty
 from interp.study import measures
-from interp.study.sanity.randomised import seeded
-from interp.study.sanity.sample import EvaluationSample
+from interp.study.sanity.sample import EvaluationSample, Missing, seeded
 
 DRAWN = 100  # random masks of each kind for a clip
 BEATEN = 0.95  # share of the random masks that a mask must beat: the usual one in twenty may be luck
 KEPT = 0.9  # share of the soft mask's drop that the binary mask must keep, as the paper's central start does
 FEW = 0.1  # share of clips that may keep less
 STARTS = 5  # random starts of each clip
+SAME = 0.05  # share by which a loss may lie above the least one and count as found again
 ALIKE = 0.7  # intersection over union; two masks of six frames that lie one frame apart have 5/7 = 0.71
 
 
 def random_masks_test(sample: EvaluationSample) -> tuple[dict, dict, dict]:
     """The share of random masks, as long as the binary mask, whose score and loss are higher."""
     masks, scores = sample.binary_masks, sample.scores(sample.binary_masks)
-    lengths, losses = measures.length(masks), penalty(masks, sample.recipe) + scores
+    lengths, losses = measures.length(masks), sample.losses(masks, scores)
     alone = (lengths == 0) | (lengths == masks.shape[1])  # no other mask has this length
     values, beaten, by_loss = {"found": scores, "length": lengths}, {}, {}
     drawn = [random_masks(mask, seeded(sample.seed, f"lot:{name}"))  # the purpose as in the shipped record
@@ -53,7 +53,7 @@ def baselines(sample: EvaluationSample) -> tuple[dict, dict, dict]:
     values = {}
     for name, rows in masks.items():
         scores = sample.scores(rows)
-        values |= {f"{name}_score": scores, f"{name}_loss": penalty(rows, sample.recipe) + scores,
+        values |= {f"{name}_score": scores, f"{name}_loss": sample.losses(rows, scores),
                    f"{name}_length": measures.length(rows)}  # fmt: skip
         if sample.known is not None:
             values[f"{name}_agreement"] = measures.agreement(rows, sample.known)
@@ -79,15 +79,23 @@ def binary_masks_test(sample: EvaluationSample) -> tuple[dict, dict, dict]:
 
 
 def starts(sample: EvaluationSample) -> tuple[dict, dict, dict]:
-    """Overlap and losses of the masks of searches from random starts."""
+    """Masks of searches from random starts, beside those from the central start and from the best window."""
+    if sample.exact:
+        raise Missing("an exact search has no start")
     stop = Stop(patience=30, tolerance=0.01, minimum=60)  # from a random start the loss falls in stairs
     masks = [_search(sample, f"random-{k}", start="random", generator=seeded(sample.seed, f"start:{k}"), stop=stop)
              for k in range(STARTS)]  # fmt: skip
-    losses = torch.stack([penalty(rows, sample.recipe) + sample.scores(rows) for rows in masks])  # (STARTS, B)
+    losses = torch.stack([sample.losses(rows) for rows in masks])  # (STARTS, B)
     overlaps = torch.stack([overlap(a, b) for a, b in combinations(masks, 2)])
     chance = torch.stack([measures.chance_agreement(a, b > 0.5) for a, b in combinations(masks, 2)])
-    least, highest = losses.aminmax(dim=0)
-    values = {"overlap": overlaps.mean(0), "chance": chance.mean(0), "least": least, "spread": highest - least}
+    least, best = losses.min(dim=0)
+    best_masks = torch.stack(masks)[best, torch.arange(len(best))]
+    values = {"overlap": overlaps.mean(0), "chance": chance.mean(0), "least": least, "spread": losses.amax(0) - least}
+    for name, rows in (("central", _search(sample, "central", start="central", stop=stop)),
+                       ("window", _search(sample, "unchanged"))):  # fmt: skip
+        values |= {f"{name}_loss": sample.losses(rows), f"{name}_overlap": overlap(rows, best_masks)}
+        values[f"{name}_no_worse"] = (values[f"{name}_loss"] <= least * (1 + SAME)).float()
+        values[f"{name}_same"] = (values[f"{name}_overlap"] >= ALIKE).float()
     numbers = sample.means(values)
     return numbers, values, {"masks": numbers["overlap"]["mean"] >= ALIKE}
 
@@ -99,7 +107,8 @@ def lambdas(sample: EvaluationSample) -> tuple[dict, dict, dict]:
         for word, factor in (("halved", 0.5), ("doubled", 2.0)):
             recipe = dataclasses.replace(sample.recipe, **{key: factor * getattr(sample.recipe, key)})
             changes[f"{key} {word}"] = {"recipe": recipe}
-    return _compare_searches(sample, changes)
+    numbers, clips, passed = _compare_searches(sample, changes)
+    return numbers | {"length": sample.means({"length": clips["length"]})["length"]}, clips, passed
 
 
 def perturbations(sample: EvaluationSample) -> tuple[dict, dict, dict]:
@@ -150,7 +159,8 @@ def overlap(first: Tensor, second: Tensor) -> Tensor:
 
 def _compare_searches(sample: EvaluationSample, changes: dict[str, dict]) -> tuple[dict, dict, dict]:
     """Each changed search beside the unchanged one; passed where all overlaps with it are large."""
-    unchanged, numbers, clips = _search(sample, "unchanged"), {}, {}
+    unchanged, numbers = _search(sample, "unchanged"), {}
+    clips = {"length": measures.length(unchanged)}
     for name, change in changes.items():
         masks = _search(sample, name.replace(" ", "-") if change else "unchanged", **change)
         values = {"overlap": overlap(masks, unchanged), "length": measures.length(masks),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import hashlib
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -25,16 +24,12 @@ from interp import recipes, training
 from interp.core.inference import predict
 from interp.models import build, weights
 from interp.study import import_extra, measures, results
-from interp.study.sanity.sample import EvaluationSample, load_clips
+from interp.study.sanity.sample import EvaluationSample, Missing, load_clips, seeded
 from interp.training.evaluate import evaluate
 
 SIMILAR = 0.5  # a rank correlation of one half leaves three quarters of the ranks' variance unexplained
 SEARCHES = 3  # stages of random weights for which masks are searched too, from the first to the last
 FITTED = 0.95  # accuracy from which on permuted labels count as learned
-
-
-class Missing(ValueError):
-    """The check cannot be made from what the sample has; others can."""
 
 
 def random_layers(sample: EvaluationSample) -> tuple[dict, dict, dict]:
@@ -193,12 +188,6 @@ def between_clip_correlation(values) -> float:
     """The median rank correlation of different rows of (B,N): what explanations of two clips share anyway."""
     values = np.asarray(values)
     return _median([rank_correlation(values, np.roll(values, shift, axis=0)) for shift in range(1, len(values))])
-
-
-def seeded(seed: int, purpose: str) -> torch.Generator:
-    """A random generator for one purpose, independent of what else is drawn."""
-    digest = hashlib.sha256(f"{seed}:{purpose}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def _rounded(values) -> np.ndarray:

@@ -5,6 +5,7 @@ Axes: clips (B,C,T,H,W), masks (B,T) with 1 = perturbed, maps (B,T',H',W') on th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import warnings
@@ -21,13 +22,17 @@ from interp import io, recipes
 from interp.core import gradcam
 from interp.core.inference import map_batches
 from interp.core.masks import Stop, find_masks
-from interp.core.windows import score_table
+from interp.core.windows import penalty, score_table
 from interp.data import to_clip
 from interp.data.truth import interval_mask
 from interp.models.weights import weights_hash
-from interp.study import results, statistics
+from interp.study import read_json, results, statistics
 
 TOLERANCE = 0.02  # a larger difference between a score and the run's means another clip or model
+
+
+class Missing(ValueError):
+    """The check cannot be made from what the sample has; others can."""
 
 
 @dataclass
@@ -64,11 +69,22 @@ class EvaluationSample:
                   for clip, row, target in zip(self.clips, rows, self.explained, strict=True)]  # fmt: skip
         return torch.cat(scores).reshape(masks.shape[:-1])
 
-    def search(self, perturbation: str = "freeze", start: str = "best-window", **changes: Any) -> Tensor:
-        """Soft masks (B,T) of a new search; changes: arguments of `find_masks` other than the sample's."""
-        arguments = {"model": self.model, "targets": self.explained, "recipe": self.recipe, "stop": self.stop} | changes
-        return find_masks(clips=self.clips, perturbation=perturbation, start=start, batch_size=self.batch_size,
-                          ids=self.ids, precision=self.precision, **arguments).masks.float()  # fmt: skip
+    @property
+    def exact(self) -> bool:
+        """Whether the run's masks come from an exact search."""
+        return self.about.get("search", {}).get("method") == "exact"
+
+    def losses(self, masks: Tensor, scores: Tensor | None = None) -> Tensor:
+        """The loss (B,) of masks (B,T); scores: theirs, if known."""
+        return penalty(masks, self.recipe) + (self.scores(masks) if scores is None else scores)
+
+    def search(self, **changes: Any) -> Tensor:
+        """Masks (B,T) of a new search by the run's method; changes: other arguments of `find_masks`."""
+        method = {"method": "exact", "budget": self.about["search"].get("budget", 2000)} if self.exact else {
+            "method": "gradient", "start": "best-window", "stop": self.stop, "precision": self.precision}  # fmt: skip
+        arguments = {"model": self.model, "targets": self.explained, "recipe": self.recipe, **method, **changes}
+        result = find_masks(clips=self.clips, batch_size=self.batch_size, ids=self.ids, **arguments)
+        return result.masks.float()
 
     def maps(self, model: nn.Module | None = None, targets: Tensor | None = None) -> Tensor:
         """Grad-CAM maps (B,T',H',W') in [0,1]."""
@@ -111,8 +127,7 @@ def open_run(folder: str | Path, model: nn.Module, dataset: Any, *, clips: int =
              **options: Any) -> EvaluationSample:
     """The sample of a results folder: `clips` of its clips, drawn by `seed`, the classes taking turns.
 
-    Raises:
-        ValueError: for a damaged folder, one of another model or of other clips, or masks that do not freeze.
+    ValueError for a damaged folder, one of another model or of other clips, or masks that do not freeze.
     """
     run = results.read(folder)
     table, about = run.table[run.table["error"].isna()].set_index("id"), run.run
@@ -130,11 +145,7 @@ def open_run(folder: str | Path, model: nn.Module, dataset: Any, *, clips: int =
 
 def of_rows(about: Mapping[str, Any], model: nn.Module, dataset: Any, clips: int | None = None,
             **options: Any) -> EvaluationSample:
-    """The sample of the first `clips` rows of a checks.json's "about".
-
-    Raises:
-        ValueError: where a clip is not in the dataset, or the model gives it another score than the run's.
-    """
+    """The sample of the first `clips` rows of a checks.json's "about"; ValueError for other data or another model."""
     columns = {key: [row[key] for row in about["clips"][:clips]] for key in ("id", "class", "explained", "OS", "mask")}
     shown, known = load_clips(_select(dataset, columns["id"]))
     sample = EvaluationSample(
@@ -145,6 +156,12 @@ def of_rows(about: Mapping[str, Any], model: nn.Module, dataset: Any, clips: int
         raise ValueError(f"clip {sample.ids[gaps.argmax()]}: expected the run's score, got one that differs by "
                          f"{gaps.max():.3f}; give the clips and the weights that the run was made with")
     return sample
+
+
+def seeded(seed: int, purpose: str) -> torch.Generator:
+    """A random generator for one purpose, independent of what else is drawn."""
+    digest = hashlib.sha256(f"{seed}:{purpose}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def load_clips(dataset: Any) -> tuple[Tensor, Tensor | None]:
@@ -159,14 +176,6 @@ def plain(value: Any) -> Any:
     """What JSON takes: tensors and arrays as lists, floats to six decimals, NaN and infinity as None."""
     text = json.dumps(value, default=lambda array: array.tolist())
     return json.loads(text, parse_float=lambda number: round(float(number), 6), parse_constant=lambda name: None)
-
-
-def read_json(path: Path) -> Any:
-    """The value in a JSON file; ValueError for a damaged one."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it to make it again") from None
 
 
 def _select(dataset: Any, ids: Sequence[str]) -> Any:
