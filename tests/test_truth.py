@@ -26,7 +26,7 @@ def test_boxes_follow_the_frames_taken():
 
 
 def test_an_interval_between_two_frames_is_refused():
-    with pytest.raises(ValueError, match="none of 2 frames"):
+    with pytest.raises(ValueError, match="got none of 2; take more frames"):
         interval_frames(HAND | {"interval": [0.3, 0.7]}, 2)
 
 

@@ -1,34 +1,24 @@
-"""Samples and datasets of clips: one class for every layout on disk; from frames to a model's input.
-
-Source: this project's own; the layouts are read by `something`, `kth` and `folder`. Axes: frames (T,H,W,3)
-uint8, clips (C,T,H,W) float32 in [0,1]; labels are class indices, -1 where there is none.
-
->>> from interp.data import open_dataset, to_clip
->>> validation = open_dataset("motion", "data/motion", "validation", num_frames=16, size=64)  # doctest: +SKIP
->>> frames, label, index = validation[0]  # doctest: +SKIP
->>> clip = to_clip(frames)  # doctest: +SKIP
-"""
+"""A dataset of clips whatever its layout on disk, and the way from frames to a network's input."""
 
 import copy
 import json
 import os
-import sys
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
-from interp import whole
 from interp.data import video
+from interp.io import atomic_write
 
 
 class DataError(ValueError):
-    """A dataset's files contradict themselves; `path` is the file or folder, `reason` names the entry."""
+    """A dataset's files contradict themselves: ``path`` is the file or folder, ``reason`` names the entry."""
 
     def __init__(self, path, reason):
         super().__init__(path, reason)
@@ -40,7 +30,7 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip of a dataset: frames `start` (0-based) up to, not including, `end` of the video at `path`."""
+    """One clip: frames ``start`` (counted from 0) up to, not including, ``end`` of the video at ``path``."""
 
     id: str
     path: Path
@@ -50,37 +40,20 @@ class Sample:
     meta: dict = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Report:
-    """What `check` found: number of clips, {id: reason} of the unreadable, ids of those too short."""
-
-    num_samples: int
-    unreadable: dict
-    short: tuple
-
-    def __str__(self):
-        text = f"{self.num_samples - len(self.unreadable)} of {self.num_samples} clips can be read"
-        if self.short:
-            text += f"; {len(self.short)} of them have too few frames, which are repeated"
-        return text
-
-
 class VideoDataset(Dataset):
-    """Clips with labels: `[i]` is (frames uint8 (T,H,W,3), label or -1, i), read anew from its file.
+    """Clips with labels: ``[i]`` is (frames uint8 (T,H,W,3), label or -1, i), decoded from the file each time.
 
     Args:
         samples: the clips; their ids are all different.
-        classes: the names of the K classes, in the order of the labels.
-        num_frames, size: as in `video.read_clip`.
+        classes: names of the K classes, in the order of the labels.
+        num_frames, size: as in `read_clip`.
         name: of the dataset, for messages.
-        mirror, flip: class name -> class name of the clip mirrored left-right and top-bottom. A class that is
-            not in the mapping, or maps to a name that is no class here, must not be mirrored; with None no
-            class may be.
-        missing: files that are listed but absent: {file name: number of clips lost with it}.
+        mirror, flip: {class name: class name of the clip mirrored left-right, top-bottom}. A class that is not in
+            the mapping, or whose image is no class here, must not be mirrored; with None no class may be.
+        missing: {file: number of clips lost with it} of files that are listed but absent.
 
-    `mirror` and `flip` become attributes {class index: class index}, holding only the classes that may be
-    mirrored; `reversals` holds both. A clip that cannot be read raises video.VideoError; `check` finds all of
-    them at once, and `readable` is the dataset without them.
+    ``mirror`` and ``flip`` become attributes {class index: class index}; ``reversals`` holds both. Reading a clip
+    raises `VideoError` where its file cannot be decoded.
     """
 
     def __init__(
@@ -90,122 +63,72 @@ class VideoDataset(Dataset):
         self.num_frames, self.size, self.missing = num_frames, size, dict(missing)
         self.ids = [sample.id for sample in self.samples]
         if len(set(self.ids)) != len(self.ids):
-            raise ValueError(
-                f"{name}: the id {_first_twice(self.ids)!r} occurs twice; every clip needs its own"
-            )
+            raise ValueError(f"{name}: expected a different id for each clip, got {_repeated(self.ids)!r} twice")
         for sample in self.samples:
             if sample.label is not None and not 0 <= sample.label < len(self.classes):
-                raise ValueError(
-                    f"{name}: {sample.id!r} has label {sample.label}; there are {len(self.classes)} classes"
-                )
+                raise ValueError(f"{name}: expected labels below {len(classes)}, got {sample.id!r}: {sample.label}")
         self.mirror, self.flip = self._indices(mirror), self._indices(flip)
         self.reversals = {"mirror": self.mirror, "flip": self.flip}
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int, int]:
         sample = self.samples[index]
-        frames, _ = self._read(sample)
-        index = index if index >= 0 else len(self.samples) + index
-        return frames, -1 if sample.label is None else sample.label, index
+        short = sample.meta.get("short", "spread")
+        frames, _ = video.read_with_notes(
+            sample.path, self.num_frames, self.size, sample.start, sample.end, short=short
+        )
+        label = -1 if sample.label is None else sample.label
+        return frames, label, index if index >= 0 else len(self.samples) + index
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"VideoDataset({self.name}: {len(self)} clips, {len(self.classes)} classes)"
 
     @property
-    def labels(self):
+    def labels(self) -> np.ndarray:
         """int64 (N,), -1 where a clip has no label."""
         return np.array([-1 if sample.label is None else sample.label for sample in self.samples], np.int64)
 
-    def subset(self, indices):
-        """The same dataset with only the samples at `indices`."""
+    def subset(self, indices: Iterable[int]) -> "VideoDataset":
+        """The same dataset with only the samples at ``indices``."""
         part = copy.copy(self)
         part.samples = [self.samples[int(i)] for i in indices]
         part.ids = [sample.id for sample in part.samples]
         return part
-
-    def check(self, progress=False, *, strict=False, workers=1, list_file=None):
-        """Reads every clip once and tells which cannot be read, as a Report.
-
-        Writes one summary line to stderr if any is unreadable, and the list to `list_file` (a JSON object
-        {id: reason}) if that is given. With `strict` the first unreadable clip raises its VideoError.
-        """
-
-        def look(sample):
-            try:
-                return None, self._read(sample)[1]
-            except video.VideoError as error:
-                if strict:
-                    raise
-                return str(error), []
-
-        reasons, short = {}, []
-        with ThreadPoolExecutor(max(1, workers)) as pool:
-            found = pool.map(look, self.samples)
-            bar = tqdm(found, total=len(self), desc=f"checking {self.name}", disable=not progress)
-            try:
-                for sample, (reason, notes) in zip(self.samples, bar, strict=True):
-                    if reason is not None:
-                        reasons[sample.id] = reason
-                    elif notes:
-                        short.append(sample.id)
-            except video.VideoError:
-                pool.shutdown(cancel_futures=True)
-                raise
-        report = Report(len(self), reasons, tuple(short))
-        if list_file is not None:
-            whole.write_json(list_file, reasons)
-        if reasons:
-            where = f"; the list is in {list_file}" if list_file is not None else ""
-            print(
-                f"{self.name}: {len(reasons)} of {len(self)} clips cannot be read and are left out{where}",
-                file=sys.stderr,
-            )
-        return report
-
-    def readable(self, report):
-        """This dataset without the clips that `report` lists as unreadable."""
-        return self.subset([i for i, name in enumerate(self.ids) if name not in report.unreadable])
-
-    def _read(self, sample):
-        short = sample.meta.get("short", "spread")
-        return video.read_with_notes(
-            sample.path, self.num_frames, self.size, sample.start, sample.end, short=short
-        )
 
     def _indices(self, names):
         number = {name: index for index, name in enumerate(self.classes)}
         return {number[a]: number[b] for a, b in (names or {}).items() if a in number and b in number}
 
 
-def to_clip(frames):
-    """uint8 frames (T,H,W,3) or (B,T,H,W,3) -> float32 clip (C,T,H,W) or (B,C,T,H,W) in [0,1], contiguous."""
+def to_clip(frames: np.ndarray | Tensor) -> Tensor:
+    """uint8 frames (T,H,W,3) or (B,T,H,W,3) as a float32 clip (C,T,H,W) or (B,C,T,H,W) in [0,1]."""
     frames = torch.as_tensor(frames)
     if frames.dtype != torch.uint8 or frames.ndim not in (4, 5) or frames.shape[-1] != 3:
-        raise ValueError(f"got {frames.dtype} {tuple(frames.shape)}; expected uint8 (T,H,W,3) or (B,T,H,W,3)")
+        raise ValueError(f"expected uint8 (T,H,W,3) or (B,T,H,W,3), got {frames.dtype} {tuple(frames.shape)}")
     clip = frames.movedim(-1, -4)
     return clip.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
-def checked_root(root, split, splits):
-    """The Path of a dataset's folder. ValueError: there is no such split; DataError: no such folder."""
+def check_root(root: str | Path, split: str, splits: Iterable[str]) -> Path:
+    """The dataset's folder as a Path; ValueError for an unknown split, DataError where there is no folder."""
     if split not in splits:
-        raise ValueError(f"split is {split!r}; expected one of {', '.join(splits)}")
+        raise ValueError(f"expected split to be one of {', '.join(splits)}, got {split!r}")
     root = Path(root)
     if not root.is_dir():
         raise DataError(root, "is no folder" if root.exists() else "there is no such folder")
     return root
 
 
-def read_json(path):
-    """The content of a JSON file; DataError, with the place, where it is none or a key is there twice."""
+def read_json(path: str | Path):
+    """The content of a JSON file; DataError, with the place, where it is none or has a key twice."""
     path = Path(path)
 
     def unique(pairs):
         keys = [key for key, _ in pairs]
         if len(set(keys)) != len(keys):
-            raise DataError(path, f"the entry {_first_twice(keys)!r} occurs twice")
+            raise DataError(path, f"the entry {_repeated(keys)!r} occurs twice")
         return dict(pairs)
 
     try:
@@ -215,57 +138,56 @@ def read_json(path):
     except UnicodeDecodeError as error:
         raise DataError(path, f"is not UTF-8 text (byte {error.start})") from None
     except json.JSONDecodeError as error:
-        raise DataError(
-            path, f"is not JSON: {error.msg} in line {error.lineno}, column {error.colno}"
-        ) from None
+        raise DataError(path, f"is not JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror}") from None
 
 
-def leave_out_missing(samples, name, root, strict=False):
-    """Samples whose file is there, and {path: clips lost with it}; one UserWarning with the counts.
+def drop_missing(samples: list[Sample], name: str, root: Path, on_error: str) -> tuple[list[Sample], dict[str, int]]:
+    """The samples whose file exists, and {path: clips lost with it}; one UserWarning gives the counts.
 
-    With `strict`, or if no file at all is there, DataError. Each folder is listed once, however many its
-    files.
+    DataError with ``on_error="raise"``, or if no file exists at all.
     """
     folders = {}
-    for folder in {sample.path.parent for sample in samples}:
+    for folder in {sample.path.parent for sample in samples}:  # one listing a folder, however many its files
         folders[folder] = set(os.listdir(folder)) if folder.is_dir() else set()
-    there = [sample for sample in samples if sample.path.name in folders[sample.path.parent]]
-    lost = {}
+    kept, missing = [], {}
     for sample in samples:
-        if sample.path.name not in folders[sample.path.parent]:
-            lost[str(sample.path)] = lost.get(str(sample.path), 0) + 1
-    if lost:
+        if sample.path.name in folders[sample.path.parent]:
+            kept.append(sample)
+        else:
+            missing[str(sample.path)] = missing.get(str(sample.path), 0) + 1
+    if missing:
         videos = len({sample.path for sample in samples})
-        text = f"{len(lost)} of {videos} listed videos are absent, the first is {next(iter(lost))}"
-        if strict or not there:
+        text = f"{len(missing)} of {videos} listed videos are absent, the first is {next(iter(missing))}"
+        if on_error == "raise" or not kept:
             raise DataError(root, f"{name}: {text}")
-        warnings.warn(
-            f"{name}: {text}; {len(there)} of {len(samples)} clips remain", UserWarning, stacklevel=4
-        )
-    return there, lost
+        warnings.warn(f"{name}: {text}; {len(kept)} of {len(samples)} clips remain", UserWarning, stacklevel=4)
+    return kept, missing
 
 
-def _first_twice(names):
-    seen = set()
-    return next((name for name in names if name in seen or seen.add(name)), None)
+def list_left_out(path: str | Path, clips: int, unreadable: Mapping[str, str], missing: Mapping[str, int]) -> str:
+    """Write a list of the clips that are left out and return one sentence about it.
 
+    Args:
+        path: the list's file, with lines "id<TAB>reason".
+        clips: number of clips that the dataset has.
+        unreadable: {clip's id: reason}.
+        missing: {file: number of clips lost with it}.
 
-def list_left_out(path, clips, unreadable, missing):
-    """Writes what of `clips` clips is left out, a line each, and gives one line of words about it.
-
-    unreadable: {clip's id: reason}; missing: {file: number of clips lost with it}. The list's lines are
-    "id<TAB>reason", and "file<TAB>there is no such file". OSError where it cannot be written.
+    Raises:
+        OSError: the list cannot be written.
     """
     rows = [*unreadable.items()]
     rows += [(file, f"there is no such file ({count} clip{'s' * (count > 1)})") for file, count in missing.items()]
-    whole.write(path, "".join(f"{_one_line(name)}\t{_one_line(reason)}\n" for name, reason in rows))
+    lines = ["\t".join(" ".join(str(cell).split()) for cell in row) + "\n" for row in rows]
+    atomic_write(path, "".join(lines))
     lost = sum(missing.values())
-    parts = [f"{count} {words}" for count, words in
-             ((len(unreadable), "cannot be read"), (lost, "have no file")) if count]  # fmt: skip
-    return f"{len(unreadable) + lost} of {clips + lost} clips are left out ({', '.join(parts)}): {path}"
+    counts = ((len(unreadable), "cannot be read"), (lost, "have no file"))
+    parts = ", ".join(f"{count} {words}" for count, words in counts if count)
+    return f"{len(unreadable) + lost} of {clips + lost} clips are left out ({parts}): {path}"
 
 
-def _one_line(text):
-    return " ".join(str(text).split())
+def _repeated(names):
+    seen = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)

@@ -1,48 +1,42 @@
-r"""Any folder of videos with a folder for each class, split by a pattern in the file name.
-
-Source: this project's own; the example is the Weizmann actions (Gorelick et al., PAMI 2007), 10 classes by 9
-actors, where the videos of some actors are held out. Axes: as in `dataset`.
+"""Any folder of videos with a folder for each class, split by a pattern in the file name.
 
     ROOT/bend/daria_bend.avi, ROOT/bend/denis_bend.avi, ..., ROOT/walk/shahar_walk.avi
 
->>> from interp.data.folder import open_folder
->>> validation = open_folder("data/weizmann", "validation", 16, 64, split_pattern="(lyova|moshe|shahar)_.*")
-... # doctest: +SKIP
-
-Without a pattern a third of the videos is held out, chosen by a checksum of their names (so that a video
-never changes sides when others come or go).
+The example is the Weizmann actions (Gorelick et al., PAMI 2007), where the videos of some actors are held out with a
+pattern such as "(lyova|moshe|shahar)_.*". Without a pattern a third of the videos is held out, chosen by a checksum of
+their names, so that a video never changes sides when others come or go.
 """
 
 import os
 import re
 import zlib
 
-from interp.data.dataset import DataError, Sample, VideoDataset, checked_root
+from interp.data.dataset import DataError, Sample, VideoDataset, check_root
 
 SPLITS = ("train", "validation", "all")
 VIDEO_SUFFIXES = frozenset(".3gp .avi .flv .m4v .mkv .mov .mp4 .mpeg .mpg .mts .ogv .ts .webm .wmv".split())
 HELD_OUT = 3  # without a pattern: one video in so many
 
 
-def open_folder(
-    root, split="train", num_frames=16, size=None, *, split_pattern=None, strict=False, mirror=None, flip=None
-):
+def open_folder(root, split="train", num_frames=16, size=None, *, split_pattern=None, on_error="skip"):
     """The VideoDataset of one split: "train", "validation" or "all".
 
-    Args:
-        root: a folder of class folders; the class is the folder's name, in sorted order. Files that lie in
-            `root` itself, files that are no videos by their suffix, and names that begin with a dot are not
-            looked at.
-        split_pattern: regular expression; a video whose file name without its suffix matches it from its
-            start is for validation, all others are for training.
-        strict: accepted as for the other kinds; a folder lists no files that are absent.
-        mirror, flip: class name -> class name under mirroring, for augmentation; unknown, so that none is
-            mirrored.
+    Ids are such as "bend/daria_bend.avi". No clip may be mirrored for augmentation, since nothing is known of the
+    classes.
 
-    Ids are such as "bend/daria_bend.avi". Raises DataError for a class folder without a video, or an empty
-    split.
+    Args:
+        root: a folder of class folders; the class is the folder's name, in sorted order. Files in ``root`` itself,
+            files that are no videos by their suffix, and names that begin with a dot are passed over.
+        split: the part.
+        num_frames, size: as in `read_clip`.
+        split_pattern: regular expression; a video whose file name without its suffix matches it from its start is
+            for validation, all others are for training.
+        on_error: accepted as for the other kinds; a folder lists no files that are absent.
+
+    Raises:
+        DataError: a class folder without a video, or a split without one.
     """
-    root = checked_root(root, split, SPLITS)
+    root = check_root(root, split, SPLITS)
     held_out = _held_out(split_pattern)
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not folders:
@@ -59,9 +53,7 @@ def open_folder(
         rule = f"the pattern {split_pattern!r}" if split_pattern is not None else "the names' checksums"
         raise DataError(root, f"no video is left for {split} by {rule}; give another split pattern")
     classes = [_shown(folder.name) for folder in folders]
-    return VideoDataset(
-        samples, classes, num_frames, size, f"{root.name} ({split})", mirror=mirror, flip=flip
-    )
+    return VideoDataset(samples, classes, num_frames, size, f"{root.name} ({split})")
 
 
 def _is_video(path):

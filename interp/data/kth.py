@@ -1,34 +1,26 @@
 """KTH Actions as it is handed out: AVIs named person01_boxing_d1_uncomp.avi and the list 00sequences.txt.
 
-Source: Schuldt, Laptev, Caputo, "Recognizing human actions: a local SVM approach", ICPR 2004: 25 subjects, 6
-actions, 4 settings; the list names 600 videos, of which 599 exist, with 2,391 sequences in them. A sequence
-is a sample; its frames are `ceil(i * L / T)` of its L, and a sequence shorter than T stays on its last frame.
-The paper trains on subjects 1 to 16 and evaluates on 17 to 25. Axes: as in `dataset`; a frame is 120 high and
-160 wide.
+Schuldt, Laptev, Caputo, "Recognizing human actions: a local SVM approach", ICPR 2004: 25 subjects, 6 actions, 4
+settings; the list names 600 videos, of which 599 exist, with 2,391 sequences in them. A sequence is a sample; its
+frames are ``ceil(i * L / T)`` of its L, and a sequence shorter than T stays on its last frame. The paper trains on
+subjects 1 to 16 and evaluates on 17 to 25. A frame is 120 high and 160 wide.
 
 The AVIs may lie in ROOT or in folders of it, such as ROOT/boxing/person01_boxing_d1_uncomp.avi.
-
->>> from interp.data.kth import open_kth
->>> train = open_kth("data/kth", "train", num_frames=32, size=(120, 160))       # doctest: +SKIP
->>> train.samples[0].meta                                                       # doctest: +SKIP
-{'subject': 1, 'action': 'boxing', 'setting': 1, 'repetition': 1, 'short': 'last'}
 """
 
 import os
 import re
 from pathlib import Path
 
-from interp.data.dataset import DataError, Sample, VideoDataset, checked_root, leave_out_missing, read_json
+from interp.data.dataset import DataError, Sample, VideoDataset, check_root, drop_missing, read_json
 
 CLASSES = ("boxing", "handclapping", "handwaving", "jogging", "running", "walking")
 SUBJECTS = {"train": range(1, 17), "validation": range(17, 26), "all": range(1, 26)}
 LIST = "00sequences.txt"
-TRUTH = "truth.json"  # only where the videos are generated, see `motion_kth`
+TRUTH = "truth.json"  # only where the videos are generated, see `interp.data.motion.kth`
 
 _NAME = r"person(?P<subject>\d\d)_(?P<action>[a-z]+)_d(?P<setting>[1-4])"
-_LINE = re.compile(
-    _NAME + r"\s+(?:frames\s+(?P<ranges>\d+\s*-\s*\d+(?:\s*,\s*\d+\s*-\s*\d+)*)|\*missing\*)\s*,?"
-)
+_LINE = re.compile(_NAME + r"\s+(?:frames\s+(?P<ranges>\d+\s*-\s*\d+(?:\s*,\s*\d+\s*-\s*\d+)*)|\*missing\*)\s*,?")
 
 
 def read_sequences(path):
@@ -53,9 +45,7 @@ def read_sequences(path):
             continue
         match = _LINE.fullmatch(line)
         if match is None:
-            raise DataError(
-                path, f"line {number} is not 'personNN_action_dN  frames  1-95, 96-185': {line[:80]!r}"
-            )
+            raise DataError(path, f"line {number} is not 'personNN_action_dN  frames  1-95, 96-185': {line[:80]!r}")
         subject, action, setting = int(match["subject"]), match["action"], int(match["setting"])
         if action not in CLASSES or subject not in SUBJECTS["all"]:
             raise DataError(path, f"line {number} has an unknown action or subject: {line[:80]!r}")
@@ -73,52 +63,48 @@ def read_sequences(path):
     return entries
 
 
-def open_kth(root, split="train", num_frames=32, size=None, *, strict=False):
-    """The VideoDataset of one split, "train", "validation" or "all", a sample for each sequence.
+def open_kth(root, split="train", num_frames=32, size=None, *, on_error="skip"):
+    """The VideoDataset of one split, "train", "validation" or "all", with a sample for each sequence.
 
-    Ids are such as "person01_boxing_d1_2" (its second repetition); `meta` has subject, action, setting,
-    repetition, and `truth` where the videos are generated (see `motion_kth`). Videos that are listed but
-    absent are left out with one warning that gives their count, unless `strict`.
+    Ids are such as "person01_boxing_d1_2" (its second repetition); ``meta`` has subject, action, setting, repetition,
+    and ``truth`` where the videos are generated.
+
+    Args:
+        root, split: the folder described above and its part.
+        num_frames, size: as in `read_clip`.
+        on_error: "raise" makes a listed video that is absent an error, "skip" a warning with the count.
+
+    Raises:
+        DataError: a file contradicts the layout; it names the file and the line.
     """
-    root = checked_root(root, split, SUBJECTS)
-    there, samples = _videos(root), []
+    root = check_root(root, split, SUBJECTS)
+    videos, samples, dataset_name = _videos(root), [], f"{root.name} ({split})"
     truth = read_json(root / TRUTH) if (root / TRUTH).exists() else {}
     for name, subject, action, setting, ranges in read_sequences(root / LIST):
         if subject not in SUBJECTS[split]:
             continue
-        path = there.get(name, root / f"{name}_uncomp.avi")
+        path = videos.get(name, root / f"{name}_uncomp.avi")
         for repetition, (first, last) in enumerate(ranges, 1):
             meta = {"subject": subject, "action": action, "setting": setting, "repetition": repetition}
             meta["short"] = "last"  # see video.read_clip
             if f"{name}_{repetition}" in truth:
                 meta["truth"] = truth[f"{name}_{repetition}"]
             samples.append(Sample(f"{name}_{repetition}", path, CLASSES.index(action), first - 1, last, meta))
-    samples, missing = leave_out_missing(samples, f"{root.name} ({split})", root, strict)
-    # A mirrored boxer still boxes and a mirrored walker walks; nobody does so on his head.
-    mirror = {name: name for name in CLASSES}
-    return VideoDataset(
-        samples,
-        CLASSES,
-        num_frames,
-        size,
-        f"{root.name} ({split})",
-        mirror=mirror,
-        flip=None,
-        missing=missing,
-    )
+    samples, missing = drop_missing(samples, dataset_name, root, on_error)
+    # A mirrored boxer still boxes and a mirrored walker walks; nobody does so on their head.
+    mirror = {action: action for action in CLASSES}
+    return VideoDataset(samples, CLASSES, num_frames, size, dataset_name, mirror=mirror, missing=missing)
 
 
 def _videos(root):
     """{video name: path} of the AVIs in `root` and its folders."""
-    found = {}
+    paths = {}
     for folder, _, names in sorted(os.walk(root)):
         for name in sorted(names):
             match = re.fullmatch(f"({_NAME})(?:_uncomp)?\\.avi", name)
             if match is None:
                 continue
-            if match[1] in found:
-                raise DataError(
-                    root, f"the video {match[1]!r} is there twice: {found[match[1]]}, {Path(folder, name)}"
-                )
-            found[match[1]] = Path(folder, name)
-    return found
+            if match[1] in paths:
+                raise DataError(root, f"the video {match[1]!r} is there twice: {paths[match[1]]}, {Path(folder, name)}")
+            paths[match[1]] = Path(folder, name)
+    return paths

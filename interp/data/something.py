@@ -1,26 +1,27 @@
-"""Something-Something V2 as it is handed out: a folder of webm files, and labels and splits as JSON.
+"""Something-Something V2 as it is handed out: a folder of videos, labels and splits as JSON.
 
-Source: Goyal et al., "The 'something something' video database", ICCV 2017, second release of 2018: 174
-classes, 168,913 clips to train, 24,777 to validate. Axes: as in `dataset`; 16 frames, evenly over the whole
-clip.
+Goyal et al., "The 'something something' video database", ICCV 2017, second release of 2018: 174 classes, 168,913
+clips to train, 24,777 to validate.
 
-    ROOT/20bn-something-something-v2/ID.webm     (or ROOT/videos/ID.webm)
-    ROOT/labels/labels.json                      {class name: "index"}   (the JSON files may lie in ROOT
-    itself) ROOT/labels/train.json, validation.json      [{"id": "1", "label": ..., "template": "Moving
-    [something] up", ...}] ROOT/labels/test.json                        [{"id": "2"}, ...], without labels
-    ROOT/labels/truth.json                       only in the embedded dataset, see `motion`
+    ROOT/20bn-something-something-v2/ID.webm             (or ROOT/videos; .mp4 where a clip was re-encoded)
+    ROOT/labels/labels.json                              {class name: "index"}
+    ROOT/labels/train.json, validation.json              [{"id": "1", "template": "Moving [something] up", ...}]
+    ROOT/labels/test.json                                [{"id": "2"}, ...], without labels
+    ROOT/labels/truth.json                               only beside generated clips
 
->>> from interp.data.something import open_something
->>> validation = open_something("data/something", "validation", 16, (224, 224))     # doctest: +SKIP
+The JSON files may lie in ROOT itself and may begin with "something-something-v2-".
 """
 
+import os
 import re
 from pathlib import Path
 
-from interp.data.dataset import DataError, Sample, VideoDataset, checked_root, leave_out_missing, read_json
+from interp.data.dataset import DataError, Sample, VideoDataset, check_root, drop_missing, read_json
 
 SPLITS = ("train", "validation", "test")
 FOLDERS = ("20bn-something-something-v2", "videos")
+PREFIXES = ("", "something-something-v2-")
+SUFFIXES = (".webm", ".mp4")
 
 # Words that a mirror image exchanges. In a name such as "from left to right" both are exchanged at once.
 LEFT_RIGHT = {"left": "right", "right": "left"}
@@ -37,35 +38,32 @@ WEIGHT = set(
 )
 
 
-def open_something(
-    root, split="train", num_frames=16, size=None, *, truth=False, mirror=None, flip=None, strict=False
-):
+def open_something(root, split="train", num_frames=16, size=None, *, truth=False, on_error="skip"):
     """The VideoDataset of one split.
 
     Args:
         root: the folder described above.
         split: "train", "validation" or "test".
-        truth: put each clip's entry of truth.json into its sample's `meta["truth"]`.
-        mirror, flip: class name -> class name; None derives both from the words of the names (`reversals`).
-        strict: a listed video that is absent is an error instead of a warning with the count.
+        num_frames, size: as in `read_clip`.
+        truth: the clips are generated: put each one's entry of truth.json into its sample's ``meta["truth"]``.
+        on_error: "raise" makes a listed video that is absent an error, "skip" a warning with the count.
 
-    Raises DataError with the file and the entry for whatever contradicts the layout.
+    Raises:
+        DataError: a file contradicts the layout; it names the file and the entry.
     """
-    root = checked_root(root, split, SPLITS)
+    root = check_root(root, split, SPLITS)
     labels = root / "labels" if (root / "labels").is_dir() else root
     videos = next((root / name for name in FOLDERS if (root / name).is_dir()), None)
     if videos is None:
         raise DataError(root, f"has no folder of videos; expected {' or '.join(FOLDERS)} in it")
-    classes = read_classes(labels / "labels.json")
-    samples = _samples(labels / f"{split}.json", videos, classes, split)
+    classes = read_classes(_json_file(labels, "labels"))
+    samples = _samples(_json_file(labels, split), videos, classes, split)
     if truth:
         samples = _with_truth(labels / "truth.json", samples)
-    samples, missing = leave_out_missing(samples, f"{root.name} ({split})", root, strict)
-    derived_mirror, derived_flip = reversals(classes)
-    return VideoDataset(
-        samples, classes, num_frames, size, f"{root.name} ({split})", missing=missing,
-        mirror=derived_mirror if mirror is None else mirror, flip=derived_flip if flip is None else flip,
-    )  # fmt: skip
+    samples, missing = drop_missing(samples, f"{root.name} ({split})", root, on_error)
+    mirror, flip = reversals(classes, weightless=truth)
+    name = f"{root.name} ({split})"
+    return VideoDataset(samples, classes, num_frames, size, name, mirror=mirror, flip=flip, missing=missing)
 
 
 def read_classes(path):
@@ -90,17 +88,22 @@ def read_classes(path):
     return [names[index] for index in range(len(names))]
 
 
-def reversals(classes):
-    """({name: name mirrored left-right}, {name: name flipped top-bottom}) of classes that may be mirrored.
+def reversals(classes, weightless=False):
+    """Which classes a mirror image turns into which.
 
-    A class with a direction maps to the class whose name has the opposite words, if there is one, and is left
-    out if there is none; a class without a direction maps to itself. One in which things fall, lie or stand
-    on something is never flipped.
+    A class with a direction maps to the class whose name has the opposite words and is left out if there is none; a
+    class without a direction maps to itself. One in which things fall, lie or stand on something is never turned
+    upside down, except among drawn things, which are ``weightless``.
+
+    Returns:
+        ({name: name mirrored left-right}, {name: name flipped top-bottom}).
     """
     known = set(classes)
     mirror = {name: other for name in classes if (other := _exchanged(name, LEFT_RIGHT)) in known}
     flip = {name: other for name in classes if (other := _exchanged(name, UP_DOWN)) in known}
-    return mirror, {name: other for name, other in flip.items() if WEIGHT.isdisjoint(_words(name))}
+    if not weightless:
+        flip = {name: other for name, other in flip.items() if WEIGHT.isdisjoint(re.findall(r"\w+", name.lower()))}
+    return mirror, flip
 
 
 def _exchanged(name, words):
@@ -108,14 +111,17 @@ def _exchanged(name, words):
     return "".join(words.get(piece, piece) for piece in pieces)
 
 
-def _words(name):
-    return re.findall(r"\w+", name.lower())
+def _json_file(folder, name):
+    """The file NAME.json, or the one with the release's longer name where only that exists."""
+    paths = [folder / f"{prefix}{name}.json" for prefix in PREFIXES]
+    return next((path for path in paths if path.exists()), paths[0])
 
 
 def _samples(path, videos, classes, split):
     entries, number = read_json(path), {name: index for index, name in enumerate(classes)}
     if not isinstance(entries, list) or not entries:
         raise DataError(path, "expected a list of clips with at least one")
+    files = set(os.listdir(videos))
     samples, seen = [], set()
     for place, entry in enumerate(entries):
         if not isinstance(entry, dict) or not isinstance(entry.get("id"), str | int):
@@ -132,13 +138,12 @@ def _samples(path, videos, classes, split):
                 raise DataError(path, f"the clip {name!r} has the template {template!r}; expected text")
             label = number.get(template.replace("[", "").replace("]", ""))
             if label is None:
-                raise DataError(
-                    path, f"the clip {name!r} has the template {template!r}, no class of labels.json"
-                )
+                raise DataError(path, f"the clip {name!r} has the template {template!r}, no class of the labels")
         elif split != "test":
             raise DataError(path, f"the clip {name!r} has no template")
         meta = {key: entry[key] for key in ("label", "placeholders") if key in entry}
-        samples.append(Sample(name, videos / f"{name}.webm", label, meta=meta))
+        suffix = next((suffix for suffix in SUFFIXES if name + suffix in files), SUFFIXES[0])
+        samples.append(Sample(name, videos / f"{name}{suffix}", label, meta=meta))
     return samples
 
 

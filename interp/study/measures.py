@@ -1,7 +1,7 @@
 """Numbers about masks, scores and Grad-CAM maps, and MEASURES: all of them by name, as columns of a table.
 
 Axes: masks and known (B,T), 1 = perturbed and 1 = in the known interval; scores (B,); maps (T,H,W); boxes: for each
-frame a list of (x0, y0, x1, y1) in 0..1. Frames count from 0, and a frame is on where its mask is above `snap`.
+frame a list of (x0, y0, x1, y1) in 0..1. Frames count from 0, and a frame is on where its mask is above 0.5.
 """
 
 from __future__ import annotations
@@ -23,32 +23,26 @@ RESOLUTION = 0.001  # step of the paper's printed scores
 LEAST_DROP = 0.1  # smallest drop of the fully frozen clip of which a share is taken
 
 
-def length(masks: Tensor, snap: float = 0.5) -> Tensor:
+def length(masks: Tensor) -> Tensor:
     """Mask length (B,): the number of frames that are on."""
-    return _on(masks, snap).sum(dim=1)
+    return _on(masks).sum(dim=1)
 
 
-def runs(masks: Tensor, snap: float = 0.5) -> Tensor:
+def runs(masks: Tensor) -> Tensor:
     """Number of runs (B,) of neighbouring frames that are on."""
-    on = _on(masks, snap)
+    on = _on(masks)
     return on[:, 0].long() + (on[:, 1:] & ~on[:, :-1]).sum(dim=1)
 
 
-def first_frame(masks: Tensor, snap: float = 0.5) -> Tensor:
+def first_frame(masks: Tensor) -> Tensor:
     """The first frame that is on (B,), float; nan where none is."""
-    on = _on(masks, snap)
+    on = _on(masks)
     return torch.where(on.any(dim=1), on.float().argmax(dim=1).float(), torch.nan)
 
 
-def last_frame(masks: Tensor, snap: float = 0.5) -> Tensor:
+def last_frame(masks: Tensor) -> Tensor:
     """The last frame that is on (B,), float; nan where none is."""
-    return masks.shape[1] - 1 - first_frame(_on(masks, snap).flip(1))
-
-
-def is_central_start(masks: Tensor, snap: float = 0.5) -> Tensor:
-    """Whether each mask (B,) can be a central start: one run, as many frames off before as after it, at least one."""
-    before, after = first_frame(masks, snap), masks.shape[1] - 1 - last_frame(masks, snap)
-    return (runs(masks, snap) == 1) & (before == after) & (before > 0)
+    return masks.shape[1] - 1 - first_frame(_on(masks).flip(1))
 
 
 def drop(original: Tensor, perturbed: Tensor, frozen: Tensor | None = None) -> Tensor:
@@ -66,28 +60,27 @@ def order_ratio(reversed_score: Tensor, frozen_score: Tensor, resolution: float 
 
     resolution: the step of printed scores. One below half a step counts as half a step; nan where both are so small.
     """
-    if resolution < 0:
-        raise ValueError(f"resolution: expected at least 0, got {resolution}; 0.001 for three decimals")
     half = resolution / 2
     ratio = reversed_score.clamp(min=half) / frozen_score.clamp(min=half)
     return torch.where((reversed_score <= half) & (frozen_score <= half), torch.nan, ratio)
 
 
-def agreement(masks: Tensor, known: Tensor, snap: float = 0.5) -> Tensor:
+def agreement(masks: Tensor, known: Tensor) -> Tensor:
     """Intersection over union (B,) of frames on and known frames; 0 where both are empty."""
-    on, known = _pair(masks, known, snap)
+    on, known = _pair(masks, known)
     return (on & known).sum(dim=1) / (on | known).sum(dim=1).clamp(min=1)
 
 
-def chance_agreement(masks: Tensor, known: Tensor, snap: float = 0.5) -> Tensor:
+def chance_agreement(masks: Tensor, known: Tensor) -> Tensor:
     """The exact mean (B,) of `agreement` over every place of one run as long as each mask."""
-    on, known = _pair(masks, known, snap)
-    time, means = torch.arange(on.shape[1], device=known.device), []
-    for number, row in zip(on.sum(dim=1).tolist(), known, strict=True):
-        first = time[: len(time) - number + 1, None]
-        placed = (time >= first) & (time < first + number)  # (places, T)
-        means.append(agreement(placed, row.expand_as(placed)).mean())
-    return torch.stack(means)
+    on, known = _pair(masks, known)
+    places = [single_runs(on.shape[1], number).to(known.device) for number in on.sum(dim=1).tolist()]
+    return torch.stack([agreement(rows, row.expand_as(rows)).mean() for rows, row in zip(places, known, strict=True)])
+
+
+def single_runs(num_frames: int, number: int) -> Tensor:
+    """All masks (places,T) of zeros and ones with one run of `number` frames, by their first frame."""
+    return torch.ones(num_frames - number + 1, num_frames).triu().tril(number - 1)
 
 
 def pointing_in_time(masks: Tensor, known: Tensor) -> Tensor:
@@ -95,23 +88,22 @@ def pointing_in_time(masks: Tensor, known: Tensor) -> Tensor:
 
     By chance it is `known.float().mean(dim=1)`.
     """
-    known = _pair(masks, known, 0.5)[1]
+    known = _pair(masks, known)[1]
     highest = masks.float() == masks.float().amax(dim=1, keepdim=True)
     return (highest & known).sum(dim=1) / highest.sum(dim=1)
 
 
-def _pair(masks: Tensor, known: Tensor, snap: float) -> tuple[Tensor, Tensor]:
-    on, known = _on(masks, snap), _on(known, 0.5)
+def _pair(masks: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    on, known = _on(masks), _on(known)
     if on.shape != known.shape:
         raise ValueError(f"known: expected {tuple(on.shape)} like the masks, got {tuple(known.shape)}")
     return on, known
 
 
-def _on(masks: Tensor, snap: float) -> Tensor:
-    if not torch.is_tensor(masks) or masks.dim() != 2:
-        shape = tuple(masks.shape) if torch.is_tensor(masks) else type(masks).__name__
-        raise ValueError(f"expected masks as a tensor (B,T), got {shape}; one mask is mask[None]")
-    return masks if masks.dtype == torch.bool else masks > snap
+def _on(masks: Tensor) -> Tensor:
+    if masks.dim() != 2:
+        raise ValueError(f"expected masks as a tensor (B,T), got {tuple(masks.shape)}; one mask is mask[None]")
+    return masks if masks.dtype == torch.bool else masks > 0.5
 
 
 @dataclass(frozen=True)
@@ -129,15 +121,14 @@ def blobs(maps, threshold: float = THRESHOLD, grid: int | None = GRID) -> Blobs:
     maps: (T,H,W) in [0,1]. grid: points a side to which frames are enlarged first, so that maps of coarse and of fine
     layers are cut alike; None keeps the layer's own.
     """
-    ndimage = import_extra("scipy.ndimage")
-    maps = _maps(maps)
+    ndimage, maps = import_extra("scipy.ndimage"), _maps(maps)
     if maps.size and not (maps.min() >= 0 and maps.max() <= 1):
         raise ValueError(f"maps: expected values in 0..1, got {maps.min():.3g} to {maps.max():.3g}; "
                          "scale them with gradcam.normalise")
     if grid is not None:
         maps = interpolate(torch.tensor(maps)[:, None], (grid, grid), mode="bilinear")[:, 0].numpy()
     shape = np.array(maps.shape[1:])
-    count, size, distance = (np.full(len(maps), np.nan) for _ in range(3))
+    count, size, distance = np.full((3, len(maps)), np.nan)
     for frame, points in enumerate(maps > threshold):
         labels, count[frame] = ndimage.label(points)
         if numbers := range(1, labels.max() + 1):
@@ -150,9 +141,9 @@ def blobs(maps, threshold: float = THRESHOLD, grid: int | None = GRID) -> Blobs:
 
 def blob_means(maps) -> dict[str, float | None]:
     """The means of `blobs` over the frames of a map (T,H,W), by column name; None where no frame has a blob."""
-    found = blobs(maps)
-    return {"blobs": finite_mean(found.count), "blob_size": finite_mean(found.size),
-            "blob_distance": finite_mean(found.distance)}
+    frames = blobs(maps)
+    return {"blobs": finite_mean(frames.count), "blob_size": finite_mean(frames.size),
+            "blob_distance": finite_mean(frames.distance)}
 
 
 def finite_mean(values: np.ndarray) -> float | None:
@@ -178,15 +169,14 @@ def share_in_boxes(maps, boxes: Sequence[Sequence[Sequence[float]]]) -> np.ndarr
 def pointing_in_space(maps, boxes: Sequence[Sequence[Sequence[float]]]) -> np.ndarray:
     """Pointing game (T,): the share of each frame's highest points that lie in a box; nan where the map is empty."""
     maps = _maps(maps)
-    highest = (maps == maps.max(axis=(1, 2), keepdims=True)) & (maps > 0)
-    return share_in_boxes(highest.astype(float), boxes)
+    return share_in_boxes((maps == maps.max(axis=(1, 2), keepdims=True)) & (maps > 0), boxes)
 
 
 def _maps(maps) -> np.ndarray:
-    maps = maps.detach().cpu().numpy() if hasattr(maps, "detach") else np.asarray(maps)
+    maps = torch.as_tensor(maps).detach().cpu().double().numpy()
     if maps.ndim != 3:
         raise ValueError(f"expected maps as (T,H,W), got {maps.shape}; one map is map[None]")
-    return maps.astype(np.float64)
+    return maps
 
 
 @dataclass(frozen=True)
@@ -196,58 +186,46 @@ class Measure:
     name: str
     unit: str
     source: str  # the function that makes the number, below `interp`
-    of: Callable[..., Tensor]  # takes the columns `needs`, each (N,) or (N,T), and returns (N,)
+    of: Callable[..., Tensor] | None  # makes (N,) of the columns `needs`, each (N,) or (N,T); None: the column itself
     needs: tuple[str, ...]
     digits: int = 2
     why: str = ""  # the reason where the columns are there and yet give no number
-
-
-def _column(values: Tensor) -> Tensor:
-    return values
-
-
-def _log_ratio(reversed_score: Tensor, frozen_score: Tensor) -> Tensor:
-    return order_ratio(reversed_score, frozen_score, RESOLUTION).log10()
 
 
 def _share(original: Tensor, perturbed: Tensor, frozen: Tensor) -> Tensor:
     return torch.where(original - frozen >= LEAST_DROP, drop(original, perturbed, frozen), torch.nan)
 
 
-def _known_share(known: Tensor) -> Tensor:
-    return known.mean(dim=1)
-
-
 NO_FRAME, NO_BLOB = "no frame is on", "no blob in any frame"
 NO_BOX = "no box in any frame where the map is not empty"
 SMALL = f"freezing the whole clip takes less than {LEAST_DROP:g} of the score"
 BOTH_SMALL = f"RS and FS of one model are both below {RESOLUTION / 2:g}"
+_MASK, _KNOWN, _PART, _SHARE = ("mask",), ("mask", "known"), "of the picture", "of the whole clip's drop"
 _ROWS = (
-    ("length", "mask length", "frames", "length", length, ("mask",)),
-    ("runs", "runs", "", "runs", runs, ("mask",)),
-    ("first", "first frame", "frames", "first_frame", first_frame, ("mask",), 2, NO_FRAME),
-    ("last", "last frame", "frames", "last_frame", last_frame, ("mask",), 2, NO_FRAME),
+    ("length", "mask length", "frames", "length", length, _MASK),
+    ("runs", "runs", "", "runs", runs, _MASK),
+    ("first", "first frame", "frames", "first_frame", first_frame, _MASK, 2, NO_FRAME),
+    ("last", "last frame", "frames", "last_frame", last_frame, _MASK, 2, NO_FRAME),
     ("drop_freeze", "drop OS − FS", "of the score", "drop", drop, ("OS", "FS"), 3),
     ("drop_reverse", "drop OS − RS", "of the score", "drop", drop, ("OS", "RS"), 3),
-    ("share_freeze", "share of the drop, frozen", "of the whole clip's drop", "drop", _share,
-     ("OS", "FS", "frozen"), 2, SMALL),
-    ("share_reverse", "share of the drop, reversed", "of the whole clip's drop", "drop", _share,
-     ("OS", "RS", "frozen"), 2, SMALL),
-    ("ratio", "RS/FS", "powers of ten", "order_ratio", _log_ratio, ("RS", "FS"), 2, BOTH_SMALL),
-    ("regret", "regret", "of the loss", "core.windows.regret", _column, ("regret",), 3),
-    ("blobs", "blobs a frame", "blobs", "blobs", _column, ("blobs",)),
-    ("blob_size", "size of a blob", "of the picture", "blobs", _column, ("blob_size",), 2, NO_BLOB),
-    ("blob_distance", "blobs' distance to the centre", "of centre to corner", "blobs", _column, ("blob_distance",), 2,
+    ("share_freeze", "share of the drop, frozen", _SHARE, "drop", _share, ("OS", "FS", "frozen"), 2, SMALL),
+    ("share_reverse", "share of the drop, reversed", _SHARE, "drop", _share, ("OS", "RS", "frozen"), 2, SMALL),
+    ("ratio", "RS/FS", "powers of ten", "order_ratio",
+     lambda *scores: order_ratio(*scores, RESOLUTION).log10(), ("RS", "FS"), 2, BOTH_SMALL),
+    ("regret", "regret", "of the loss", "core.windows.regret", None, ("regret",), 3),
+    ("blobs", "blobs a frame", "blobs", "blobs", None, ("blobs",)),
+    ("blob_size", "size of a blob", _PART, "blobs", None, ("blob_size",), 2, NO_BLOB),
+    ("blob_distance", "blobs' distance to the centre", "of centre to corner", "blobs", None, ("blob_distance",), 2,
      NO_BLOB),
-    ("in_boxes", "share of the map in the boxes", "of the map", "share_in_boxes", _column, ("in_boxes",), 2, NO_BOX),
-    ("pointing_in_space", "pointing game in space", "of the frames", "pointing_in_space", _column, ("pointing",), 2,
+    ("in_boxes", "share of the map in the boxes", "of the map", "share_in_boxes", None, ("in_boxes",), 2, NO_BOX),
+    ("pointing_in_space", "pointing game in space", "of the frames", "pointing_in_space", None, ("pointing",), 2,
      NO_BOX),
-    ("boxes_share", "the boxes' share of the picture", "of the picture", "share_in_boxes", _column, ("boxes_share",), 2,
-     NO_BOX),
-    ("agreement", "agreement with the known interval", "", "agreement", agreement, ("mask", "known")),
-    ("chance_agreement", "agreement by chance", "", "chance_agreement", chance_agreement, ("mask", "known")),
-    ("pointing_in_time", "pointing game in time", "", "pointing_in_time", pointing_in_time, ("mask", "known")),
-    ("known_share", "known share of the frames", "", "data.truth.interval_mask", _known_share, ("known",)),
+    ("boxes_share", "the boxes' share of the picture", _PART, "share_in_boxes", None, ("boxes_share",), 2, NO_BOX),
+    ("agreement", "agreement with the known interval", "", "agreement", agreement, _KNOWN),
+    ("chance_agreement", "agreement by chance", "", "chance_agreement", chance_agreement, _KNOWN),
+    ("pointing_in_time", "pointing game in time", "", "pointing_in_time", pointing_in_time, _KNOWN),
+    ("known_share", "known share of the frames", "", "data.truth.interval_mask",
+     lambda known: known.mean(dim=1), ("known",)),
 )
 MEASURES = {key: Measure(name, unit, source if "." in source else f"study.measures.{source}", *rest)
             for key, name, unit, source, *rest in _ROWS}  # fmt: skip
@@ -255,34 +233,29 @@ MEASURES = {key: Measure(name, unit, source if "." in source else f"study.measur
 
 def column(table: Any, key: str) -> np.ndarray:
     """The measure of that name for every row, float64 (N,), nan where there is none; masks may differ in length."""
-    measure = _measure(key)
-    values, rows = np.full(len(table), np.nan), np.flatnonzero(_complete(table, measure))
-    lengths = np.array([np.size(value) for value in table[measure.needs[0]].iloc[rows]]) if len(rows) else rows
+    measure, columns, complete = _columns(table, key)
+    values, rows = np.full(len(table), np.nan), np.flatnonzero(complete)
+    lengths = np.array([np.size(columns.iat[row, 0]) for row in rows])
     for number in np.unique(lengths):
         same = rows[lengths == number]
-        columns = (np.stack([np.asarray(value, float) for value in table[name].iloc[same]]) for name in measure.needs)
-        values[same] = measure.of(*map(torch.from_numpy, columns)).double().numpy()
+        arrays = [torch.tensor(np.stack(columns[name].iloc[same]).astype(float)) for name in measure.needs]
+        values[same] = measure.of(*arrays).double().numpy() if measure.of else arrays[0].numpy()
     return values
 
 
 def reasons(table: Any, key: str) -> list[str]:
     """For every row why it gives no number of that measure, "" where it does."""
-    measure, complete = _measure(key), _complete(table, _measure(key))
-    errors = table["error"] if "error" in table else [None] * len(table)
-    missing = f"no number for {' and '.join(measure.needs)}"
-    return ["" if np.isfinite(value) else error if isinstance(error, str) else
-            measure.why if whole or measure.why and measure.of is _column else missing
-            for value, whole, error in zip(column(table, key), complete, errors, strict=True)]
+    measure, columns, complete = _columns(table, key)
+    missing = measure.why if measure.why and not measure.of else f"no number for {' and '.join(measure.needs)}"
+    words = np.where(complete, measure.why, missing)
+    if "error" in table:
+        words = np.where(table["error"].notna(), table["error"], words)
+    return np.where(np.isfinite(column(table, key)), "", words).tolist()
 
 
-def _measure(key: str) -> Measure:
+def _columns(table: Any, key: str) -> tuple[Measure, Any, np.ndarray]:
+    """The measure, the columns that it needs, and which rows (N,) have all of them."""
     if key not in MEASURES:
         raise ValueError(f"measure: expected one of {', '.join(MEASURES)}, got {key!r}")
-    return MEASURES[key]
-
-
-def _complete(table: Any, measure: Measure) -> np.ndarray:
-    """Whether a row (N,) has all that the measure needs."""
-    if not set(measure.needs) <= set(table):
-        return np.zeros(len(table), bool)
-    return table[list(measure.needs)].notna().all(axis=1).to_numpy()
+    columns = table.reindex(columns=list(MEASURES[key].needs))
+    return MEASURES[key], columns, columns.notna().all(axis=1).to_numpy()

@@ -1,0 +1,60 @@
+"""ClipLoader: the same clips from memory, from this process and from workers; clips that cannot be read."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av")
+
+from test_datasets import something  # noqa: E402
+
+from interp.data import VideoError  # noqa: E402
+from interp.data.loader import ClipLoader  # noqa: E402
+from interp.data.something import open_something  # noqa: E402
+
+
+@pytest.mark.parametrize("keep, workers", [("none", 0), ("none", 1), ("memory", 0), ("auto", 1)])
+def test_same_clips_in_the_order_asked_for(tmp_path, keep, workers):
+    something(tmp_path)
+    dataset = open_something(tmp_path, "train", 4, 16)
+    loader = ClipLoader(dataset, "cpu", keep=keep, workers=workers)
+    (frames, labels, indices), (last, *_) = loader([[2, 0], [1]])
+    assert indices.tolist() == [2, 0] and labels.tolist() == [0, 0] and len(loader) == 3
+    np.testing.assert_array_equal(frames.numpy(), np.stack([dataset[2][0], dataset[0][0]]))
+    np.testing.assert_array_equal(last[0].numpy(), dataset[1][0])
+    assert loader.describe() == {"name": dataset.name, "clips": 3, "classes": 9} and loader.unreadable == {}
+
+
+@pytest.mark.parametrize("keep, workers", [("none", 1), ("memory", 0)])
+def test_unreadable_clips(tmp_path, keep, workers):
+    something(tmp_path)
+    dataset = open_something(tmp_path, "train", 4, 16)
+    dataset.samples[1].path.write_bytes(b"")
+    loader = ClipLoader(dataset, "cpu", keep=keep, workers=workers)
+    ((frames, labels, _),) = loader([[0, 1, 2]])
+    assert labels.tolist() == [0, -1, 0] and not frames[1].any() and frames[0].any()
+    assert loader.unreadable == {1: f"{dataset.samples[1].path}: is empty"}
+    with pytest.raises(VideoError, match="2.webm: is empty"):
+        [*ClipLoader(dataset, "cpu", keep=keep, workers=workers, on_error="raise")([[0, 1, 2]])]
+
+
+def test_refuses(tmp_path):
+    something(tmp_path)
+    dataset = open_something(tmp_path, "train", 4)
+    with pytest.raises(ValueError, match="expected keep to be one of auto, memory, none, got 'disk'"):
+        ClipLoader(dataset, "cpu", keep="disk")
+    with pytest.raises(ValueError, match="expected on_error"):
+        ClipLoader(dataset, "cpu", on_error="stop")
+    with pytest.raises(ValueError, match="empty"):
+        ClipLoader(dataset.subset([]), "cpu")
+    with pytest.raises(ValueError, match="clip 1 is .1, 2, 3, 3., others are .1, 2, 2, 3.; give a size"):
+        ClipLoader(Uneven(), "cpu")
+
+
+class Uneven:
+    classes = ["a"]
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return np.zeros((1, 2, 2 + index, 3), np.uint8), 0, index
