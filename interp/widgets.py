@@ -1,5 +1,5 @@
 """The widgets: `Explorer`, on which a reader paints masks, and `Upload`, which explains a video file."""
 
-from interp.show.explorer import Explorer, Upload, explorer_data, mount_html, page_script
+from interp.show.explorer import Explorer, Upload, page_script
 
-__all__ = ["Explorer", "Upload", "explorer_data", "mount_html", "page_script"]
+__all__ = ["Explorer", "Upload", "page_script"]

@@ -12,7 +12,8 @@ from torch import nn
 
 from interp import recipes
 from interp.core import exact, perturb
-from interp.core.exact import best_masks, count_masks, masks_by_cost
+from interp.core.exact import MaskOrder, best_masks
+from interp.core.masks import find_masks
 from interp.core.windows import best_windows, penalty
 
 RECIPE = recipes.SOMETHING_MASK
@@ -66,7 +67,7 @@ def test_known_answers(case, dtype, tolerance):
     assert best.proven.all() and best.gap == 0 and abs(float(best.losses) - truth) <= tolerance
     clips = [perturb.apply(perturbation, clip, torch.tensor(mask, dtype=dtype)[None]) for mask in known["optima"]]
     assert any(torch.equal(perturb.apply(perturbation, clip, best.masks), other) for other in clips)
-    needed = count_masks(clip.shape[2], float(best.losses), recipe, perturbation)
+    needed = MaskOrder(clip.shape[2], recipe, perturbation).count(float(best.losses))
     assert int(best.forwards) == model.clips_seen <= needed + exact.SHARE
     for budget in (1, 3, 10, 30):
         part = best_masks(*arguments, budget=budget)
@@ -109,13 +110,18 @@ def test_the_shown_mask_costs_what_the_loss_says_but_for_frame_0():
 
 
 def test_counts_without_a_model():
-    assert [count_masks(16, cost, RECIPE) for cost in (0.2, 0.3, 99)] == [779, 7879, 32768]
-    assert count_masks(16, 99, RECIPE, "reverse") == 5842 and count_masks(16, 99, RECIPE, "shuffle") == 2**16
-    assert [count_masks(32, cost, recipes.KTH_MASK) for cost in (0.3, 0.5)] == [277, 16287]
-    assert count_masks(64, 99, RECIPE) == 2**63  # counted, never made
-    masks = masks_by_cost(9, 300, RECIPE, "reverse")
-    assert masks.sum(1)[0] == 0 and len(masks) == count_masks(9, 99, RECIPE, "reverse")
-    assert penalty(masks, RECIPE).diff().min() > -1e-6 and len(masks.unique(dim=0)) == len(masks)
+    for num_frames, recipe, perturbation, counts in [
+        (16, RECIPE, "freeze", {0.2: 779, 0.3: 7_879, 99: 32_768}), (16, RECIPE, "reverse", {99: 5_842}),
+        (16, RECIPE, "shuffle", {99: 2**16}), (32, recipes.KTH_MASK, "freeze", {0.3: 277, 0.5: 16_287}),
+        (64, RECIPE, "freeze", {99: 2**63}),  # counted, never made
+    ]:  # fmt: skip
+        order = MaskOrder(num_frames, recipe, perturbation)
+        assert {cost: order.count(cost) for cost in counts} == counts
+    order = MaskOrder(9, RECIPE, "reverse")
+    costs, codes = zip(*order.walk(), strict=True)
+    assert codes[0] == 0 and len(set(codes)) == len(codes) == order.count(99) and list(costs) == sorted(costs)
+    torch.testing.assert_close(penalty(order.masks(codes), RECIPE), torch.tensor(costs))
+    assert [order.cost(code) for code in codes] == list(costs) and order.cost(0b10) == float("inf")
 
 
 def test_equal_frames_cost_one_forward_pass():
@@ -178,12 +184,27 @@ def test_a_tree_gives_the_same_with_fewer_steps(perturbation):
         assert abs(best.losses[row] - brute_force(model, clip, target, RECIPE, perturbation)[0]) < 1e-9
 
 
-def test_clips_together_as_on_a_gpu(monkeypatch):
-    model, clips = toy(9, 9, batch=5)
-    alone = best_masks(model, clips, "freeze", None, RECIPE)
-    monkeypatch.setattr(exact, "_score_clip", exact._score_clips)
-    together = best_masks(model, clips, "freeze", None, RECIPE, batch_size=128)
-    assert torch.equal(alone.masks, together.masks) and torch.equal(alone.forwards, together.forwards)
+@pytest.mark.parametrize("value, proven", [(-0.1, False), (1.5, False), (0.0, True)])
+def test_no_proof_where_a_score_is_no_probability(value, proven, monkeypatch):
+    model, clips = toy(6, 9)
+    monkeypatch.setattr(exact, "score_table", lambda _model, _clips, masks, *_: torch.full((1, len(masks)), value))
+    best = best_masks(model, clips, "freeze", 0, RECIPE)
+    assert best.proven.item() is proven and (best.gap == 0).item() is proven
+    assert (best.bounds == -float("inf")).item() is not proven
+    monkeypatch.setattr(exact, "score_table", lambda _model, _clips, masks, *_: masks[None, :, 3] * float("nan"))
+    with pytest.raises(ValueError, match="not finite for clip 0 .under a mask"):
+        best_masks(model, clips, "freeze", 0, RECIPE)
+
+
+def test_the_same_as_a_method_of_find_masks():
+    model, clips = toy(6, 11, batch=2)
+    best = best_masks(model, clips, "reverse", None, RECIPE, budget=20)
+    same = find_masks(model, clips, None, RECIPE, "reverse", method="exact", budget=20)
+    for name in ("masks", "losses", "bounds", "proven", "forwards"):
+        assert torch.equal(getattr(best, name), getattr(same, name))
+    for wrong in ({"start": "random"}, {"stop": True}, {"keep_path": True}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))}"):
+            find_masks(model, clips, method="exact", **wrong)
 
 
 def test_errors_say_what_to_do():

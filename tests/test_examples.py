@@ -1,11 +1,10 @@
 """The clip that stands for its class is the first that all models guess right, else the first."""
 
 import numpy as np
-import pytest
 import torch
 
 from interp.data import VideoDataset
-from interp.data.actions import CLASSES
+from interp.data.motion import CLASSES
 from interp.study.examples import first_right, first_wrong, short_name
 
 
@@ -49,10 +48,9 @@ def test_first_clip_that_every_model_guesses_right():
     assert 3 not in dataset.read  # no clip is read once its class is settled
 
 
-@pytest.mark.parametrize("tries", [None, 2, 1])
-def test_else_the_first(tries):
+def test_else_the_first():
     dataset = Dataset([1, 2, 0, 1, 0], [0, 0, 0, 1, -1])
-    assert first_right([Reader()], dataset, tries) == [2 if tries is None else 0, 3]
+    assert [first_right([Reader()], dataset, tries) for tries in (None, 2)] == [[2, 3], [0, 3]]
 
 
 def test_first_clip_that_some_model_guesses_wrong():
@@ -62,13 +60,8 @@ def test_first_clip_that_some_model_guesses_wrong():
     assert first_wrong([Reader()], dataset, tries=2) == []
 
 
-def test_no_clip_with_a_label():
-    assert first_right([Reader()], Dataset([1], [-1])) == []
-
-
 def test_short_names_are_short_and_still_tell_classes_apart():
     assert short_name("Pretending to take something from somewhere") == "Pretending to take"
-    assert short_name("Moving something and something so they pass each other") == "Pass"
     assert short_name("Turning the camera left while filming something") == "Turning camera left"
     assert short_name("something") == "Something"
     assert len({short_name(name) for name in CLASSES}) == len(CLASSES)

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from interp.core import _field
-from interp.core.gradcam import grad_cam, normalise, readable_map
+from interp.core import gradcam
+from interp.core.gradcam import grad_cam, normalise
 from interp.core.inference import frozen_eval
 from interp.models import CLSTM, I3D
 

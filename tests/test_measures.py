@@ -19,7 +19,6 @@ KNOWN = torch.tensor([[0, 0, 1, 1], [0, 0, 0, 0], [0, 1, 1, 0]])
 def test_length_counts_frames_above_the_threshold():
     assert measures.length(MASKS).tolist() == [2, 0, 4]
     assert measures.length(MASKS > 0.5).tolist() == [2, 0, 4]
-    assert measures.length(MASKS, snap=0.15).tolist() == [3, 2, 4]
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.float32])
@@ -67,8 +66,6 @@ def test_order_ratio_knows_how_finely_scores_are_printed():
     assert measures.order_ratio(RS, FS, 0.001)[:3].tolist() == pytest.approx([4, 200, 0.01])
     assert measures.order_ratio(RS, FS, 0.001)[3].isnan()
     assert measures.order_ratio(RS, FS)[1].isinf() and measures.order_ratio(RS, FS)[3].isnan()
-    with pytest.raises(ValueError, match="resolution"):
-        measures.order_ratio(RS, FS, -1)
 
 
 def test_pointing_in_time_shares_a_tie():

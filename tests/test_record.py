@@ -61,7 +61,7 @@ def folders(root, dataset, tmp_path_factory):
 def test_one_table_of_all_with_what_made_it(folders, dataset, tmp_path):
     found = record.write(folders, tmp_path / "record.parquet")
     table, about = found.table, found.about
-    assert tuple(table.columns) == record.COLUMNS and len(table) == 16
+    assert [*table.columns] == [*record.COLUMNS] and len(table) == 16
     assert list(dict.fromkeys(table[["model", "seed"]].itertuples(index=False, name=None))) == [
         ("i3d", 0), ("i3d", 1), ("clstm", 0), ("clstm", 1)]
     assert set(table["flavour"]) == {"something"} and record.seeds(table, "something", "i3d") == [0, 1]
@@ -121,12 +121,11 @@ def test_what_does_not_fit_together_is_refused(folders, root, dataset, tmp_path)
             record.write(named, out)
         assert out.read_bytes() == b"as it was"
 
-    refused("expected results folders")
-    refused("is not a results folder", tmp_path)
-    refused("both of", folders[0], folders[0])
-    refused("differ in recipe: lambda1", folders[0],
+    refused("run.json: there is no such file", tmp_path)
+    refused("two runs are of", folders[0], folders[0])
+    refused("differ in 1 values, recipe.lambda1", folders[0],
             explained(tmp_path / "recipe", root, dataset, "i3d", 2, other))
-    refused("differ in data: clips, files", folders[0],
+    refused("differ in 2 values, clips.*1", folders[0],
             explained(tmp_path / "few", root, dataset.subset([0, 2]), "i3d", 2))
     refused("without --no-maps", explained(tmp_path / "bare", root, dataset, "i3d", 2, maps=False))
     unknown = explained(tmp_path / "unknown", root, dataset, "i3d", 3)
@@ -143,35 +142,22 @@ def test_runs_join_a_record_that_is_there(folders, root, dataset, tmp_path):
     before = record.write(folders[:2], tmp_path / "record.parquet")  # both of C-LSTM
     joined = record.write(folders[2:], tmp_path / "record.parquet", onto=before)
     assert joined.table.equals(every.table) and joined.about == every.about
-    with pytest.raises(ValueError, match="the record's clstm of seed 1 are both of"):
+    with pytest.raises(ValueError, match="two runs are of .*'clstm', 1"):
         record.write(folders[:1], tmp_path / "record.parquet", onto=joined)
-    few = explained(tmp_path / "few", root, dataset.subset([0, 2]), "i3d", 2)
-    with pytest.raises(ValueError, match="differ in data: clips"):
-        record.write([few], tmp_path / "record.parquet", onto=before)
     table = before.table.copy()
     table.loc[table["seed"] == 0, "label_name"] = "Moving something down"
-    with pytest.raises(ValueError, match="differ in the class or the truth of 4 clips"):
+    with pytest.raises(ValueError, match="differ in 4 values, clips"):
         record.write(folders[2:], tmp_path / "record.parquet", onto=record.Record(table, before.about))
-    measured = record.Record(before.table, {**before.about, "maps": {"threshold": 0.4}})
-    with pytest.raises(ValueError, match="record all runs again"):
-        record.write(folders[2:], tmp_path / "record.parquet", onto=measured)
     assert record.read(tmp_path / "record.parquet").table.equals(every.table)
 
 
-def test_a_table_that_is_too_large_is_refused(folders, tmp_path, monkeypatch):
-    monkeypatch.setattr(record, "MOST_BYTES", 1000)
-    with pytest.raises(ValueError, match="expected at most 1000"):
-        record.write(folders, tmp_path / "record.parquet")
-    assert not list(tmp_path.iterdir())
-
-
 def test_files_that_are_not_a_record(folders, tmp_path):
-    with pytest.raises(ValueError, match="there is no record"):
+    with pytest.raises(ValueError, match="expected a record, got FileNotFound"):
         record.read(tmp_path / "none.parquet")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 and no more")
-    with pytest.raises(ValueError, match="not a whole Parquet file"):
+    with pytest.raises(ValueError, match="expected a record, got Arrow"):
         record.read(tmp_path / "bad.parquet")
-    with pytest.raises(ValueError, match="is not a record"):
+    with pytest.raises(ValueError, match="expected a record, got TypeError"):
         record.read(folders[0] / "results.parquet")
 
 
@@ -185,8 +171,6 @@ def test_the_command(folders, root, tmp_path, capsys):
     assert main(["record", *map(str, folders[:3]), "--out", str(part)]) == 0
     assert main(["record", str(folders[3]), "--onto", str(part), "--out", str(part)]) == 0
     assert record.read(part).table.equals(record.read(out).table)
-    assert main(["record", str(folders[0]), "--out", str(out), "--root", "kinetics=x"]) == 2
-    assert "expected motion=DIR or kth=DIR" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -201,10 +185,8 @@ def made(tmp_path_factory):
 
 def test_what_was_recorded_comes_out_again(made):
     found, model, dataset = made
-    columns = record.again(found, model, dataset, dataset.ids[1:3])
-    assert set(columns) == set(record.TOLERANCES)
-    assert all(column.largest <= 1e-4 for column in columns.values())
-    assert columns["OS"].recorded == pytest.approx(columns["OS"].computed) and len(columns["mask"].computed) == 2
+    largest = record.again(found, model, dataset, dataset.ids[1:3])
+    assert set(largest) == set(record.TOLERANCES) and max(largest.values()) <= 1e-4
 
 
 @pytest.mark.parametrize(("column", "value"), [("OS", 0.9), ("regret", 5.0), ("mask", [0.5] * 8), ("in_boxes", None),
@@ -228,7 +210,7 @@ def test_other_weights_and_other_clips_are_refused(made):
 
 
 def test_the_shipped_record():
-    assert record.PATH.stat().st_size <= record.MOST_BYTES
+    assert record.PATH.stat().st_size <= 3_000_000
     table = record.read().table
     for (flavour, *_), rows in table.groupby(["flavour", "model", "seed"]):
         assert rows["label_name"].value_counts().min() >= 20, flavour

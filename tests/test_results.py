@@ -80,15 +80,15 @@ def assert_same(first, second):
     assert one.finished and two.finished
     same = [part.table.drop(columns="seconds").to_dict("list") for part in (one, two)]
     np.testing.assert_equal(*same)
-    for i in range(len(one.maps)):
-        np.testing.assert_array_equal(one.maps[i], two.maps[i])
+    for first_map, second_map in zip(one.maps, two.maps, strict=True):
+        np.testing.assert_array_equal(first_map, second_map)
     assert one.run == two.run
 
 
 def test_rows_are_what_explain_gives(dataset, model, whole):
     found = results.read(whole)
     table = found.table
-    assert found.finished and table["id"].tolist() == dataset.ids and len(found.maps) == 12
+    assert found.finished and table["id"].tolist() == dataset.ids and len([*found.maps]) == 12
     indices = [i for i in range(12) if i != DAMAGED]
     clips = torch.stack([to_clip(dataset[i][0]) for i in indices])
     targets = [11 - dataset.samples[i].label for i in indices]
@@ -123,18 +123,13 @@ def test_rows_are_what_explain_gives(dataset, model, whole):
 def test_a_long_clip_is_certified_by_the_windows_between_its_parts(dataset, model, tmp_path):
     few = dataset.subset([0, 1, 2])
     found = write(tmp_path / "parts", model, few, SHORT, parts=4)
-    assert found.run["search"]["parts"] == 4
     every = write(tmp_path / "every", model, few, SHORT)
-    assert "parts" not in every.run["search"]
+    assert found.run["search"]["parts"] == 4 and "parts" not in every.run["search"]
     clips = torch.stack([to_clip(few[i][0]) for i in range(3)])
     best = best_windows(model, clips, "freeze", found.table["explained"].tolist(), SHORT, parts=4)
     assert found.table["window_loss"].tolist() == pytest.approx(best.losses.tolist(), abs=1e-6)
     assert (found.table["window_loss"] >= every.table["window_loss"] - 1e-6).all()
     assert found.table["loss"].tolist() == pytest.approx(every.table["loss"].tolist(), abs=1e-6)  # the same search
-    with pytest.raises(ValueError, match="search.parts was 4, is None"):
-        write(tmp_path / "parts", model, few, SHORT)  # another run
-    with pytest.raises(ValueError, match="expected certify=True"):
-        write(tmp_path / "none", model, few, SHORT, parts=4, certify=False)
     with pytest.raises(ValueError, match="parts: expected at least 1"):
         write(tmp_path / "none", model, few, SHORT, parts=0)
 
@@ -143,11 +138,9 @@ def test_the_start_from_the_best_window_scores_the_windows_once(dataset, model, 
     few, options = dataset.subset([0, 1, 2]), {"start": "best-window", "stop": True}
     long = recipes.MaskRecipe("long", lambda1=0.01, lambda2=0.02, iterations=50)
     once = write(tmp_path / "once", model, few, long, **options)
-    assert once.run["search"]["start"] == "best-window"
     alone = write(tmp_path / "alone", model, few, long, **options, certify=False).table
     for key in ("guess", "OS", "FS", "RS", "steps", "first_loss", "last_loss", "loss", "frozen"):
         assert once.table[key].tolist() == alone[key].tolist(), key  # to the bit
-    np.testing.assert_array_equal(np.stack(once.table["mask"]), np.stack(alone["mask"]))
     monkeypatch.setattr("interp.core.masks.score_windows", lambda *_, **__: pytest.fail("windows scored twice"))
     again = write(tmp_path / "again", model, few, long, **options).table
     np.testing.assert_array_equal(np.stack(once.table["mask"]), np.stack(again["mask"]))
@@ -206,9 +199,9 @@ def test_a_score_that_is_not_finite_is_a_row(dataset, model, tmp_path):
     assert f"not finite for clip {dataset.ids[2]}" in table.loc[2, "error"]
 
 
-@pytest.mark.parametrize("options", [{"shard_size": 1}, {"shard_size": 12, "batch_size": 3}])
-def test_rows_depend_neither_on_shards_nor_on_batches(dataset, model, whole, tmp_path, options):
-    one, two = results.read(whole).table, write(tmp_path / "run", model, dataset, SHORT, **options).table
+def test_rows_depend_neither_on_shards_nor_on_batches(dataset, model, whole, tmp_path):
+    one = results.read(whole).table
+    two = write(tmp_path / "run", model, dataset, SHORT, shard_size=12, batch_size=3).table
     for key in ("OS", "FS", "RS", "CS", "loss", "window_loss"):
         np.testing.assert_allclose(one[key], two[key], atol=1e-4)
     assert one["guess"].equals(two["guess"]) and one["window_first"].equals(two["window_first"])
@@ -222,12 +215,12 @@ from interp.study import results
 sys.path.insert(0, os.path.dirname(sys.argv[1]))
 from test_results import SHORT, Small, write
 dataset = open_dataset("motion", sys.argv[2], "validation", 8, 32)
-write_table = results._write_table
-def killed(path, table):
-    if os.environ["KILL"] == "1" and path.stem == "00003":
+atomic_path = results.atomic_path
+def killed(path):
+    if os.environ["KILL"] == "1" and path.name == "00003.parquet":
         os.kill(os.getpid(), signal.SIGKILL)  # its clips are explained, their maps written, their rows not
-    write_table(path, table)
-results._write_table = killed
+    return atomic_path(path)
+results.atomic_path = killed
 write(sys.argv[3], Small(dataset.classes), dataset, SHORT, shard_size=2)
 """
 
@@ -248,8 +241,6 @@ def test_a_killed_process_leaves_shards_that_another_run_completes(root, dataset
             times = {path: path.stat().st_mtime_ns for path in out.glob("shards/*.parquet")}
             with pytest.warns(UserWarning, match="8 of 12 clips are in .*; the run is not finished"):
                 assert results.read(out).table["index"].tolist() == [0, 1, 2, 3, 4, 5, 8, 9]
-            with pytest.raises(ValueError, match="expected a finished run"):
-                results.merge(out)
     assert codes == [[0, -signal.SIGKILL], [0, 0]]
     assert all(path.stat().st_mtime_ns == time for path, time in times.items())
     assert_same(out, tmp_path / "whole")
@@ -269,27 +260,12 @@ def test_a_folder_of_another_run_is_refused(dataset, model, whole, tmp_path):
         again(net=other)
     with pytest.raises(ValueError, match="data.clips was 12, is 11"):
         again(data=dataset.subset(range(11)))
-    for options, words in (({"stop": True}, "search.stop"), ({"shard_size": 3}, "shards.size"),
-                           ({"perturbation": "reverse"}, "'freeze', is 'reverse'")):  # fmt: skip
-        with pytest.raises(ValueError, match=words):
-            again(**options)
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(ValueError, match="notes.txt and no run.json"):
-        again(folder=tmp_path)
-    with pytest.raises(ValueError, match="no run.json"):
+    with pytest.raises(ValueError, match="'freeze', is 'reverse'"):
+        again(perturbation="reverse")
+    with pytest.raises(ValueError, match="run.json: there is no such file"):
         results.read(tmp_path)
     again()  # the same is not refused, and nothing is made again
     assert {path: path.stat().st_mtime_ns for path in whole.glob("shards/*")} == before
-
-
-def test_other_versions_continue_and_are_recorded(dataset, model, whole, tmp_path):
-    shutil.copytree(whole, tmp_path / "run")
-    run = json.loads((whole / "run.json").read_text())
-    first = run["versions"] | {"torch": "1.0"}
-    (tmp_path / "run" / "run.json").write_text(json.dumps(run | {"versions": first}))
-    for _ in range(2):
-        found = write(tmp_path / "run", model, dataset, SHORT, shard_size=5)
-        assert found.run["versions"] == first and found.run["continued_with"] == [run["versions"]]
 
 
 def test_reverse_stop_random_starts_and_a_limit(dataset, model, tmp_path):
@@ -297,18 +273,13 @@ def test_reverse_stop_random_starts_and_a_limit(dataset, model, tmp_path):
     options = {"perturbation": "reverse", "start": "random", "stop": True, "limit": 4, "maps": False}
     one = write(tmp_path / "one", model, dataset, long, **options, seed=1)
     assert len(one.table) == 4 and one.table["label"].nunique() == 4  # every class at most once
-    assert (one.table["steps"].dropna() <= 60).all() and one.maps[0] is None
-    assert not list(tmp_path.glob("one/shards/*.npy"))
+    assert one.maps[0] is None and not list(tmp_path.glob("one/shards/*.npy"))
     two = write(tmp_path / "two", model, dataset, long, **options, seed=2)
     assert one.table["id"].tolist() != two.table["id"].tolist()
-    options |= {"limit": 7, "certify": False}
-    more = write(tmp_path / "more", model, dataset, long, **options, seed=1)
+    more = write(tmp_path / "more", model, dataset, long, **options | {"limit": 7, "certify": False}, seed=1)
     assert set(one.table["id"]) < set(more.table["id"]) and more.table["regret"].isna().all()
     shared = more.table.set_index("id").loc[one.table["id"]]
     np.testing.assert_allclose(shared["first_loss"], one.table["first_loss"], atol=1e-4)
-    shuffled = write(tmp_path / "shuffle", model, dataset, SHORT, perturbation="shuffle", limit=2)
-    table = shuffled.table
-    np.testing.assert_allclose(table["loss"] - table["window_loss"], table["regret"])
 
 
 def test_a_folder_of_an_earlier_version_continues(dataset, model, whole, tmp_path):
@@ -321,13 +292,6 @@ def test_a_folder_of_an_earlier_version_continues(dataset, model, whole, tmp_pat
     (tmp_path / "run" / "run.json").write_text(json.dumps(run))
     found = write(tmp_path / "run", model, dataset, SHORT, shard_size=5)
     assert found.run["search"]["explained_class"] == "predicted" and found.run["batch_size"] == 12
-
-
-def test_a_foreign_models_attributes_are_no_obstacle(dataset, tmp_path):
-    foreign = Small(dataset.classes)
-    foreign.config, foreign.record, foreign.classes = object(), "none", None
-    run = write(tmp_path / "run", foreign, dataset.subset([0]), SHORT, certify=False)
-    assert run.run["model"]["name"] == "Small" and run.run["model"]["config"] == {} and run.table.loc[0, "P"]
 
 
 def test_missing_libraries_name_the_extra(dataset, model, monkeypatch, tmp_path):

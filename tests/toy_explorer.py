@@ -10,6 +10,7 @@ from interp.core import perturb
 
 SHORT = dataclasses.replace(recipes.SOMETHING_MASK, iterations=30)
 CLASSES = ["Moving something up", "Moving something down", "Turning <left> & right", "Holding something"]
+CONFIG = {"model": "toy", "size": (32, 32)}
 
 
 class Net(nn.Module):
@@ -19,7 +20,7 @@ class Net(nn.Module):
         super().__init__()
         self.conv = nn.Conv3d(3, 5, 3, (1, 4, 4), 1)
         self.head = nn.Linear(5 * num_frames * 8, len(CLASSES))
-        self.gradcam_layer, self.classes, self.config = "conv", CLASSES, {"model": "toy"}
+        self.gradcam_layer, self.classes, self.config = "conv", CLASSES, CONFIG | {"num_frames": num_frames}
         generator = torch.Generator().manual_seed(shift)
         with torch.no_grad():
             for weight in self.parameters():

@@ -7,7 +7,11 @@ below the best loss. Axes: clips (B,C,T,H,W), masks (B,T).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import functools
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice
 
@@ -15,15 +19,16 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from interp.core._order import MaskOrder, mask_order
+from interp.core import perturb
 from interp.core.inference import check_clips, check_finite, check_ids, check_targets, frozen_eval, predict
-from interp.core.windows import score_masks, score_table
+from interp.core.windows import score_table
 from interp.recipes import SOMETHING_MASK, MaskRecipe
 
 TIE = 1e-6  # losses closer than this count as equal
-SHARE, TREE_SHARE = 32, 256  # masks of one clip scored together; the same in a tree, where more share more steps
+SHARE, TREE_SHARE = 32, 256  # masks that are scored together; in a tree, where more of them share more steps
 TREE_PART = 64  # masks of a tree whose states are kept at the same time
-MAX_VISITS = 100_000  # masks that are looked at for one clip, where most of them give a clip scored before
+OFF, ONCE, ON = range(3)  # a frame's states: not on, on for the first frame of a reversed run, on
+GROUP, MAX_VISITS = 256, 100_000  # masks looked at together, and in all: most may give a clip scored before
 
 
 @dataclass(frozen=True)
@@ -42,20 +47,9 @@ class ExactResult:
     perturbation: str
     recipe: MaskRecipe
 
-    @property
-    def binary_masks(self) -> Tensor:
-        """The masks (B,T), under the name that `MaskResult` gives them."""
-        return self.masks
-
-    @property
-    def final_losses(self) -> Tensor:
-        """The losses (B,), under the name that `MaskResult` gives them."""
-        return self.losses
-
-    @property
-    def gap(self) -> Tensor:
-        """By how much (B,) another binary mask could be better; 0 where the mask is proven."""
-        return self.losses - self.bounds
+    binary_masks = property(lambda self: self.masks, doc="The masks (B,T), under the name in `MaskResult`.")
+    final_losses = property(lambda self: self.losses, doc="The losses (B,), under the name in `MaskResult`.")
+    gap = property(lambda self: self.losses - self.bounds, doc="By how much (B,) another mask could be better.")
 
 
 def best_masks(model: nn.Module, clips: Tensor, perturbation: str = "freeze",
@@ -64,167 +58,205 @@ def best_masks(model: nn.Module, clips: Tensor, perturbation: str = "freeze",
                progress: bool | None = None) -> ExactResult:
     """Find the binary mask of least loss of each clip, and prove it within `budget` forward passes a clip.
 
-    Scores the clip itself, then windows and flips of one or two frames of the best mask until the proof is sure to fit
-    the budget, then all masks by cost. Ctrl-C and the budget's end give the best mask so far with its bound. A soft
-    mask can have a lower loss than any binary one, since with beta = 3 an edge over a half-on frame is cheap.
+    Ctrl-C and the budget's end give the best mask so far with its bound. A soft mask can have a lower loss than any
+    binary one, since with beta = 3 an edge over a half-on frame is cheap.
 
     Args:
-        model: clips to logits (B,K). Where it has `step(frames (N,C,H,W), state | None) -> (output, state)` and
-            `classify(outputs (N,T,...)) -> logits`, masks with the same first frames share these steps.
-        clips: floats (B,C,T,H,W) in [0,1].
-        perturbation: "freeze", "reverse" or another registered name.
-        targets: the classes (B,) to explain, or one for all; None for the predicted ones.
-        recipe: lambda1, lambda2 and border. With border "paper" the edges next to the first and the last frame count
-            once, all others twice; with "even" frames outside the clip are off, and every edge counts twice.
-        budget: forward passes for each clip, of which at most SHARE (in a tree TREE_SHARE) may prove needless.
-        batch_size: clips in the network at the same time; None for its preferred batch size.
-        ids: the clips' names, for messages.
-        progress: show a bar; None for a bar on a terminal only.
+        model: clips (B,C,T,H,W) to logits (B,K). Where it has `step(frames (N,C,H,W), state | None) -> (output, state)`
+            and `classify(outputs (N,T,...)) -> logits`, masks with the same first frames share these steps.
+        budget: forward passes for each clip, of which one batch (32; 256 with `step`) may prove needless.
 
-    Raises:
-        ValueError: for wrong arguments, negative lambdas, or a score that is not finite (naming the clip).
+    The other arguments, and the errors, are those of `find_masks`; ValueError also for negative lambdas.
     """
     clips, ids = check_clips(model, clips), check_ids(ids, len(clips))
     scores = predict(model, clips, batch_size, ids)
     targets = check_targets(targets, scores)
-    originals = scores.gather(1, targets[:, None])[:, 0]
-    return search_exact(model, clips, targets, originals, perturbation, recipe, budget=budget, batch_size=batch_size,
-                        ids=ids, progress=progress)
+    return search_exact(model, clips, targets, scores.gather(1, targets[:, None])[:, 0], perturbation, recipe,
+                        budget=budget, batch_size=batch_size, ids=ids, progress=progress)  # fmt: skip
 
 
-def search_exact(model: nn.Module, clips: Tensor, targets: Tensor, originals: Tensor, perturbation: str,
-                 recipe: MaskRecipe, *, budget: int = 2000, batch_size: int | None = None,
-                 ids: Sequence[str] | None = None, progress: bool | None = None) -> ExactResult:
-    """`best_masks` of checked clips and targets, whose own scores (B,) are known."""
+def search_exact(model, clips, targets, originals, perturbation, recipe, *, budget=2000, batch_size=None, ids=None,
+                 progress=None) -> ExactResult:
+    """What `best_masks` returns, where the arguments are checked and the clips' scores (B,) are known."""
     if budget < 1:
         raise ValueError(f"budget: expected at least 1 forward pass a clip, got {budget}; 2000 prove most clips")
-    order = mask_order(clips.shape[2], recipe, perturbation)
-    ids, bar = check_ids(ids, len(clips)), tqdm(total=len(clips), unit="clip",
-                                                disable=None if progress is None else not progress)
-    with frozen_eval(model) as device:
-        tree = order.one_source and hasattr(model, "step") and hasattr(model, "classify")
-        single = tree or (device or clips.device).type == "cpu"  # what masks share is shared within one clip
-        score = _score_tree if tree else _score_clip if single else _score_clips
-        searches = [_Search(order, clip, original, budget, TREE_SHARE if tree else SHARE)
-                    for clip, original in zip(clips, originals.tolist(), strict=True)]
-        try:
-            for rows in torch.arange(len(clips)).split(1 if single else max(1, (batch_size or SHARE) // SHARE)):
-                batches = {row: searches[row].batches() for row in rows.tolist()}
-                while step := {row: batch for row in batches if (batch := next(batches[row], None))}:
-                    masks = [order.masks([code for _, code in batch.values()]).to(clips) for batch in step.values()]
-                    scores = score(model, clips[list(step)], masks, targets[list(step)], order, batch_size)
-                    for (row, batch), part in zip(step.items(), scores.cpu().split([*map(len, masks)]), strict=True):
-                        check_finite(part[None], [ids[row]], "under a mask")
-                        searches[row].receive(batch, part.tolist())
-                bar.update(len(rows))
-        except KeyboardInterrupt:
-            pass  # every search gives what it knows so far
-        bar.close()
-    losses, codes, scores = zip(*(search.best for search in searches), strict=True)
-    bounds = [search.bound() for search in searches]
+    order, ids = MaskOrder(clips.shape[2], recipe, perturbation), check_ids(ids, len(clips))
+    tree = order.one_source and hasattr(model, "step") and hasattr(model, "classify")
+    share = TREE_SHARE if tree else max(SHARE, batch_size or 0)
+
+    def score(row: int, masks: Tensor) -> list[float]:
+        arguments = model, clips[row : row + 1], masks.to(clips), targets[row : row + 1]
+        scores = (_score_tree(*arguments, order, batch_size) if tree else
+                  score_table(*arguments, recipe, perturbation, batch_size))  # (1, N)
+        check_finite(scores, ids[row : row + 1], "under a mask")
+        return scores[0].tolist()
+
+    searches = [_Search(order, clip, original, budget, share) for clip, original in
+                zip(clips, originals.tolist(), strict=True)]  # fmt: skip
+    bar = tqdm(searches, desc="exact masks", unit="clip", disable=None if progress is None else not progress)
+    with frozen_eval(model), contextlib.suppress(KeyboardInterrupt), bar:  # each search gives what it knows so far
+        for row, search in enumerate(bar):
+            search.run(functools.partial(score, row))
+    losses, codes, scores, bounds = zip(*((*search.best, search.bound()) for search in searches), strict=True)
     proven = [bound == loss for bound, loss in zip(bounds, losses, strict=True)]
-    return ExactResult(
-        order.masks(codes).to(originals), originals.new_tensor(losses), originals.new_tensor(scores), originals,
-        targets, originals.new_tensor(bounds), torch.tensor(proven, device=clips.device),
-        torch.tensor([len(search.scored) for search in searches], device=clips.device),
-        [order.masks(search.ties()).to(originals) for search in searches], perturbation, recipe)
+    losses, scores, bounds = originals.new_tensor([losses, scores, bounds])
+    ties = [order.masks(code for loss, code, _ in sorted(search.scored.values()) if loss <= search.best[0] + TIE)
+            .to(originals) for search in searches]  # fmt: skip
+    forwards = torch.tensor([len(search.scored) for search in searches], device=clips.device)
+    return ExactResult(order.masks(codes).to(originals), losses, scores, originals, targets, bounds,
+                       torch.tensor(proven, device=clips.device), forwards, ties, perturbation, recipe)  # fmt: skip
 
 
-def count_masks(num_frames: int, cost: float, recipe: MaskRecipe = SOMETHING_MASK,
-                perturbation: str = "freeze") -> int:
-    """How many masks of T frames cost less than `cost`, one for each different clip; no model is needed."""
-    return mask_order(num_frames, recipe, perturbation).count(cost)
+@functools.lru_cache(maxsize=16)
+class MaskOrder:
+    """The masks of T frames by cost, a mask held as its code, the sum of m[t]*2^t.
 
+    An automaton runs over the frames, and a table counts for each frame and state the ways to go on by what they add to
+    (n, v). So masks are counted without being made, and a depth-first walk meets no dead end and takes O(T) memory. Of
+    masks with the same effect on every clip only the cheapest is there: under freeze frame 0 has none, and one frame
+    alone cannot be reversed.
+    """
 
-def masks_by_cost(num_frames: int, count: int, recipe: MaskRecipe = SOMETHING_MASK,
-                  perturbation: str = "freeze") -> Tensor:
-    """The first `count` masks (N,T) by cost, the empty one first; one for each different clip."""
-    order = mask_order(num_frames, recipe, perturbation)
-    return order.masks([code for _, code in islice(order.walk(), count)])
+    def __init__(self, num_frames: int, recipe: MaskRecipe, perturbation: str):
+        if perturbation not in perturb.names():
+            raise ValueError(f"perturbation: expected one of {', '.join(perturb.names())}, got {perturbation!r}")
+        if min(recipe.lambda1, recipe.lambda2) < 0:
+            raise ValueError(f"recipe: expected lambda1 and lambda2 of at least 0, got {recipe}; search with gradients")
+        self.num_frames, self.recipe, self.perturbation = num_frames, recipe, perturbation
+        self.one_source = perturbation in ("freeze", "reverse")  # each frame shown is one frame of the clip
+        inner = [(t > 1) + (t < num_frames - 1) for t in range(1, num_frames)]  # weights of the edges before frames
+        self.edges = [2] * (num_frames + 1) if recipe.border == "even" else [0, *inner, 0]
+        self.moves = [[self._moves(t, state) for state in (OFF, ONCE, ON)] for t in range(num_frames)]
+        self.follow = [({(0, 0): 1}, {}, {(0, self.edges[-1]): 1})]  # by frame, state and (n, v): ways to go on
+        for moves in reversed(self.moves):
+            counts = (Counter(), Counter(), Counter())
+            for state in (OFF, ONCE, ON):
+                for after, n, v in moves[state].values():
+                    for (more_n, more_v), count in self.follow[0][after].items():
+                        counts[state][n + more_n, v + more_v] += count
+            self.follow.insert(0, counts)
+        self.cells = sorted((self._price(*cell), cell) for cell in self.follow[0][OFF])
+
+    def _price(self, n: int, v: int) -> float:
+        return self.recipe.lambda1 * n + self.recipe.lambda2 * v
+
+    def _moves(self, t: int, state: int) -> dict[int, tuple[int, int, int]]:
+        """What frame t can be after a state: {m[t]: (next state, frames on, weighted edges)}."""
+        edge, freeze = self.edges[t], self.perturbation == "freeze"
+        off, on = (OFF, 0, edge if state else 0), (ON, 1, 0 if state else edge)
+        if freeze and t == 0:  # changes no clip, so it is off and priced with frame 1
+            return {0: off}
+        if freeze and t == 1 and self._price(2, self.edges[0]) < self._price(1, edge):
+            on = (ON, 2, self.edges[0])
+        if self.perturbation == "reverse" and state == OFF:
+            on = (ONCE, 1, edge)
+        return {1: on} if state == ONCE else {0: off, 1: on}
+
+    def count(self, cost: float) -> int:
+        """How many masks cost less."""
+        return sum(self.follow[0][OFF][cell] for price, cell in self.cells if price < cost)
+
+    def cost(self, code: int) -> float:
+        """What a mask costs; infinite where another mask stands for its clip."""
+        state, n, v = OFF, 0, 0
+        for t, moves in enumerate(self.moves):
+            if (bit := code >> t & 1) not in moves[state]:
+                return math.inf
+            state, more_n, more_v = moves[state][bit]
+            n, v = n + more_n, v + more_v
+        return min((self._price(n, v + end) for _, end in self.follow[-1][state]), default=math.inf)
+
+    def walk(self) -> Iterator[tuple[float, int]]:
+        """(cost, code) of every mask, by cost."""
+        for price, cell in self.cells:
+            stack = [(0, OFF, *cell, 0)]
+            while stack:
+                t, state, n, v, code = stack.pop()
+                if t == self.num_frames:
+                    yield price, code
+                    continue
+                for bit, (after, dn, dv) in reversed(self.moves[t][state].items()):
+                    if (n - dn, v - dv) in self.follow[t + 1][after]:
+                        stack.append((t + 1, after, n - dn, v - dv, code | bit << t))
+
+    def masks(self, codes: Iterable[int]) -> Tensor:
+        """The masks (N,T) of zeros and ones."""
+        return torch.tensor([[code >> t & 1 for t in range(self.num_frames)] for code in codes]).float()
+
+    def mixing(self, masks: Tensor) -> Tensor:
+        """The time-mixing matrices (N,T,T) of masks."""
+        return perturb.time_mixing(self.perturbation, masks, self.recipe.reverse_threshold)
 
 
 class _Search:
-    """The search for one clip: it proposes batches of masks and remembers what they gave."""
+    """The search for one clip; `scored` holds (loss, code, score) for each different perturbed clip."""
 
     def __init__(self, order: MaskOrder, clip: Tensor, original: float, budget: int, share: int):
         self.order, self.budget, self.share = order, budget, share
         self.same = torch.unique(clip.transpose(0, 1).flatten(1), dim=0, return_inverse=True)[1].cpu()  # (T,)
         self.still = order.one_source and not self.same.any()  # all frames are equal
         self.best = original, 0, original  # loss, code, score
-        self.scored = {self.keys([0])[0]: self.best}
+        self.scored = dict.fromkeys(self.keys([0]), self.best)
 
     def keys(self, codes: Sequence[int]) -> list[bytes]:
         """What tells the perturbed clips apart: the frame of the clip that each frame shows, equal frames merged."""
         mixing = self.order.mixing(self.order.masks(codes))
-        shares = mixing.new_zeros(*mixing.shape[:2], int(self.same.max()) + 1).index_add_(2, self.same, mixing)
+        shares = mixing @ nn.functional.one_hot(self.same).to(mixing)  # (N, T, different frames)
         return [row.tobytes() for row in (shares.argmax(2).short() if self.order.one_source else shares).numpy()]
 
-    def receive(self, batch: dict[bytes, tuple[float, int]], scores: Sequence[float]) -> None:
-        rows = [(cost + score, code, score) for (cost, code), score in zip(batch.values(), scores, strict=True)]
-        self.best = min(self.best, *rows)
-        self.scored.update(zip(batch, rows, strict=True))
-
-    def ties(self) -> list[int]:
-        """The codes scored within TIE of the best, best first."""
-        return [code for loss, code, _ in sorted(self.scored.values()) if loss <= self.best[0] + TIE]
+    def run(self, score: Callable[[Tensor], list[float]]) -> None:
+        """Windows by cost, then flips of the best mask, until all that is left fits the budget; then all by cost."""
+        bits = [1 << t for t in range(self.order.num_frames + 1)]
+        center, candidates = None, self._open(last - first for first, last in combinations(bits, 2))
+        while self.order.count(self.best[0]) > self.budget - len(self.scored):
+            if not (done := self._score_next(candidates, score)) and center == self.best[1]:
+                break
+            if not done or center not in (None, self.best[1]):
+                center = self.best[1]
+                candidates = self._open(center ^ a ^ b for a, b in combinations([0, *bits[:-1]], 2))
+        walk = self._open()
+        while self._score_next(walk, score):
+            pass
 
     def bound(self) -> float:
         """The cost of the first mask that was not scored, at most the best loss."""
-        walk = islice(self.order.walk(), MAX_VISITS)
-        while not self.still and (group := list(islice(walk, 256))):
-            for (cost, _), key in zip(group, self.keys([code for _, code in group]), strict=True):
-                if cost >= self.best[0] or key not in self.scored:
-                    return min(cost, self.best[0])
-        return self.best[0] if self.still or self.order.count(float("inf")) <= MAX_VISITS else cost
+        if not all(-TIE <= score <= 1 + TIE for *_, score in self.scored.values()):
+            return -math.inf  # the score is no probability, and no cost bounds a loss
+        for _, cost, _ in self._open():
+            return cost
+        if self.still or self.order.count(self.best[0]) <= MAX_VISITS:
+            return self.best[0]
+        return max(price for price, _ in self.order.cells if self.order.count(price) <= MAX_VISITS)
 
-    def batches(self) -> Iterator[dict[bytes, tuple[float, int]]]:
-        """Windows by cost, then flips of the best mask, until all that is left fits the budget; then all by cost."""
-        bits = [1 << t for t in range(self.order.num_frames + 1)]
-        center, candidates = None, self._by_cost(last - first for first, last in combinations(bits, 2))
-        while self.order.count(self.best[0]) > self.budget - len(self.scored):
-            if batch := self._take(candidates):
-                yield batch
-            elif center == self.best[1]:
-                break
-            if not batch or center not in (None, self.best[1]):
-                center = self.best[1]
-                candidates = self._by_cost(center ^ a ^ b for a, b in combinations([0, *bits[:-1]], 2))
-        walk = islice(self.order.walk(), 0 if self.still else MAX_VISITS)
-        while batch := self._take(walk):
-            yield batch
-
-    def _by_cost(self, codes) -> Iterator[tuple[float, int]]:
-        return iter(sorted((cost, code) for code in codes if (cost := self.order.cost(code)) < float("inf")))
-
-    def _take(self, candidates: Iterator[tuple[float, int]]) -> dict[bytes, tuple[float, int]]:
-        """The next candidates, in order of cost, that can still be best and give a clip not scored before."""
-        size, batch = min(self.share, self.budget - len(self.scored)), {}
-        while len(batch) < size:
-            group = [pair for pair in islice(candidates, size - len(batch)) if pair[0] < self.best[0]]
-            if not group:
-                break
-            for pair, key in zip(group, self.keys([code for _, code in group]), strict=True):
+    def _open(self, codes: Iterable[int] | None = None) -> Iterator[tuple[bytes, float, int]]:
+        """(key, cost, code) of these masks, or of all, by cost, that can still be best and give a clip not scored yet."""
+        candidates = self.order.walk() if codes is None else sorted((self.order.cost(code), code) for code in codes)
+        candidates = islice(candidates, 0 if self.still else MAX_VISITS)
+        while group := list(islice(candidates, GROUP)):
+            for (cost, code), key in zip(group, self.keys([code for _, code in group]), strict=True):
+                if cost >= self.best[0]:
+                    return
                 if key not in self.scored:
-                    batch.setdefault(key, pair)
-        return batch
+                    yield key, cost, code
 
-
-def _score_clip(model, clips, masks, targets, order, batch_size) -> Tensor:
-    """Scores (N,) of one clip under its masks."""
-    return score_table(model, clips, masks[0], targets, order.recipe, order.perturbation, batch_size)[0]
-
-
-def _score_clips(model, clips, masks, targets, order, batch_size) -> Tensor:
-    """Scores (N,) of several clips, each under its masks, concatenated."""
-    rows = torch.arange(len(masks)).repeat_interleave(torch.tensor([*map(len, masks)]))
-    return score_masks(model, clips[rows], torch.cat(masks), targets[rows], order.recipe, order.perturbation,
-                       batch_size)
+    def _score_next(self, candidates: Iterator[tuple[bytes, float, int]], score: Callable) -> bool:
+        """Score the next open candidates; False where none is left or the budget is spent."""
+        size, batch = min(self.share, self.budget - len(self.scored)), {}
+        while len(batch) < size and (candidate := next(candidates, None)):
+            batch.setdefault(candidate[0], candidate[1:])
+        if batch:
+            costs, codes = zip(*batch.values(), strict=True)
+            scores = score(self.order.masks(codes))
+            rows = [(cost + score, code, score) for cost, code, score in zip(costs, codes, scores, strict=True)]
+            self.best = min(self.best, *rows)
+            self.scored.update(zip(batch, rows, strict=True))
+        return bool(batch)
 
 
 @torch.no_grad()
 def _score_tree(model, clips, masks, targets, order, batch_size) -> Tensor:
-    """As `_score_clip`; in lexicographic order masks share the steps over the frames that they begin with."""
-    sources = order.mixing(masks[0]).argmax(2).cpu()  # (N, T)
+    """Scores (1,N) of one clip; in lexicographic order masks share the steps over the frames that they begin with."""
+    sources = order.mixing(masks).argmax(2).cpu()  # (N, T)
     place = torch.tensor(sorted(range(len(sources)), key=sources.tolist().__getitem__))
     device = next((weight.device for weight in model.parameters()), clips.device)
     frames, logits = clips[0].transpose(0, 1).to(device), []
@@ -239,4 +271,4 @@ def _score_tree(model, clips, masks, targets, order, batch_size) -> Tensor:
             outputs.append(output[branch])
         logits.append(model.classify(torch.stack(outputs, dim=1)))
     scores = torch.cat([part if part.dtype == torch.float64 else part.float() for part in logits]).softmax(1)
-    return torch.empty_like(scores[:, 0]).scatter_(0, place.to(device), scores[:, int(targets[0])])
+    return torch.empty_like(scores[:, 0]).scatter_(0, place.to(device), scores[:, int(targets[0])])[None]

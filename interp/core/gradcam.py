@@ -1,25 +1,30 @@
 """Grad-CAM for video: where, in every frame, the target's score rests, from any layer with maps over time.
 
 Source: Selvaraju et al., "Grad-CAM" (ICCV 2017), for video as in Mänttäri et al. (ACCV 2020):
-L[t,i,j] = ReLU(sum over k of w[k] A[k,t,i,j]), with A the layer's activations and w their mean gradient over t, i, j
-("clip", the paper's code for I3D) or over i, j ("frame", for C-LSTM). The two agree up to a factor where every time
-step enters the score alike, as under global pooling. Axes: clips (B,C,T,H,W), activations (B,F,T',H',W').
+L[t,i,j] = ReLU(sum over k of w[k] A[k,t,i,j]), with A the layer's activations (B,F,T',H',W') and w their mean gradient
+over t, i, j ("clip", the paper's code for I3D) or over i, j ("frame", for C-LSTM). Pads move what a cell looks at:
+with TensorFlow's, I3D's cell k of 8 looks at pixel 8k+7 of 64, not 8k+3.5 (Alsallakh et al., "Mind the Pad", 2021).
 """
 
 from __future__ import annotations
 
 import math
 import warnings
+import weakref
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
 
-from interp.core import _field
+from interp.core import inference
 from interp.core.inference import check_clips, check_finite, check_ids, check_targets, frozen_eval
 
-DEFAULT_ALIGN = "corners"
+DEFAULT_ALIGN = "field"
 MEANS = {"clip": (2, 3, 4), "frame": (3, 4)}  # the axes of (B,F,T',H',W') that a gradient is averaged over
+CHOICES = {"weights": ("clip", "frame"), "score": ("logit", "probability"), "align": ("field", "corners"),
+           "output": ("logits", "probabilities")}  # fmt: skip
+_FIELDS: weakref.WeakKeyDictionary[nn.Module, dict] = weakref.WeakKeyDictionary()  # (layer, clip) -> receptive field
 
 
 def grad_cam(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] | int | None = None,
@@ -29,20 +34,15 @@ def grad_cam(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] | 
     """Grad-CAM maps (B,T,H,W), unscaled and never negative, of clips (B,C,T,H,W) in [0,1].
 
     Args:
-        model: clips to logits (B,K); restored to its previous state.
-        targets: the classes (B,), one for all, or None for the predicted ones.
-        layer: a module, its name, or None for model.gradcam_layer. It gives (B,F,T',H',W') or (B,T',H',W',F) once a
-            clip, (B,F,H',W') once a time step, or (B*T',F,H',W') once, in either order of clips and frames.
-        weights: "clip" or "frame", see above.
-        upsample: to the clip's T, H, W, linearly; without it the maps are (B,T',H',W').
-        score: what is differentiated: the target's "logit", or its softmax "probability", in which the other classes
-            count as well.
-        align: where cells are drawn. "field": at the centre of their receptive field, followed through convolutions,
-            poolings and pads (an axis that cannot be followed is drawn as with "corners"). "corners": evenly over the
-            clip. In a recurrent network a cell is drawn at its own time step though it looks back (the shipped C-LSTM
-            by 3.1 frames on average), so its heat says little about when.
+        model: clips to logits (B,K). targets: the classes (B,), one for all, or None for the predicted ones.
+        layer: a module, its name, or None for model.gradcam_layer. It gives (B,F,T',H',W') or (B,T',H',W',F) once,
+            (B*T',F,H',W') once, in either order of clips and frames, or (B,F,H',W') once a time step.
+        weights: "clip" or "frame", see above. upsample: linearly to the clip's T, H, W; else maps are (B,T',H',W').
+        score: what is differentiated: the target's "logit", or its softmax "probability".
+        align: "field" draws a cell at the centre of its receptive field (a recurrent one at its own time step, though
+            the shipped C-LSTM looks back 3.1 frames), "corners" all evenly over the clip, as the paper does.
         output: "probabilities" if the model ends in a softmax; a "logit" is then the probability's logarithm.
-        reshape: from the layer's activation to (B,F,T',H',W'); None for model.gradcam_reshape, else the layouts above.
+        reshape: from the activation to (B,F,T',H',W'); None for model.gradcam_reshape, else the layouts above.
         ids: the clips' names, for messages.
 
     Raises:
@@ -51,8 +51,8 @@ def grad_cam(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] | 
     """
     clips, names = check_clips(model, clips), check_ids(ids, len(clips))
     with frozen_eval(model) as device:
-        maps = compute_maps(model, clips.to(device or clips.device), targets, layer, weights, upsample=upsample,
-                            score=score, align=align, output=output, reshape=reshape)
+        maps = compute_maps(model, clips.to(device or clips.device), targets, layer, weights, upsample, score, align,
+                            output, reshape)  # fmt: skip
     check_finite(maps, names, "in its Grad-CAM")
     empty = [name for name, zero in zip(names, maps.flatten(1).eq(0).all(1).tolist(), strict=True) if zero]
     if empty:
@@ -61,52 +61,37 @@ def grad_cam(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] | 
     return maps.to(clips.device)
 
 
-def compute_maps(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] | int | None,
-                 layer: str | nn.Module | None = None, weights: str = "clip", *, upsample: bool = True,
-                 score: str = "logit", align: str = DEFAULT_ALIGN, output: str = "logits",
-                 reshape: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-    """`grad_cam` of checked clips on the model's device, without the checks of its result."""
-    for argument, value, *choices in [("weights", weights, "clip", "frame"), ("score", score, "logit", "probability"),
-                                      ("align", align, "field", "corners"),
-                                      ("output", output, "logits", "probabilities")]:
-        if value not in choices:
-            raise ValueError(f'{argument}: expected "{choices[0]}" or "{choices[1]}", got {value!r}')
+def compute_maps(model, clips, targets, layer=None, weights="clip", upsample=True, score="logit", align=DEFAULT_ALIGN,
+                 output="logits", reshape=None) -> Tensor:
+    """`grad_cam` of checked clips on the device of a model in `frozen_eval`, without the checks of its result."""
+    for name, value in {"weights": weights, "score": score, "align": align, "output": output}.items():
+        if value not in CHOICES[name]:
+            raise ValueError(f"{name}: expected {CHOICES[name][0]!r} or {CHOICES[name][1]!r}, got {value!r}")
     name, module = _find(model, layer)
-    reshape = reshape or getattr(model, "gradcam_reshape", None)
-    batch, calls = len(clips), []
-    with frozen_eval(model):
-        hook = module.register_forward_hook(lambda _module, _inputs, result: _record(result, calls, name))
-        try:
-            # A recorded activation begins the graph, so nothing is kept of the layers before it. In a recurrent layer
-            # the later calls depend on the earlier ones.
-            logits = model(clips)
-        finally:
-            hook.remove()
-        logits = _check_logits(logits, batch, output)
-        if not calls:
-            raise ValueError(f"layer {name!r} was not called in the forward pass; take one that is")
-        classes = check_targets(targets, logits.detach())
-        scores = (logits if score == "logit" else logits.softmax(dim=1)).gather(1, classes[:, None])[:, 0]
-        gradients = [None]
-        if scores.requires_grad:
-            gradients = torch.autograd.grad(scores.sum(), calls, allow_unused=True, retain_graph=True)
-        if all(gradient is None for gradient in gradients):
-            raise ValueError(f"layer {name!r}: the target's score does not depend on this layer, or the model cuts the "
-                             "gradient (no_grad, detach) behind it; take a layer on the way to the logits")
-        gradients = [torch.zeros_like(call) if gradient is None else gradient  # a step without effect on the score
-                     for call, gradient in zip(calls, gradients, strict=True)]
-        time_first = reshape is None and len(calls) == 1 and _time_first(scores[0], calls[0], batch, name)
-        with torch.no_grad():
-            activations, slopes = (_as_maps(parts, batch, clips.shape[2:], name, reshape, time_first)
-                                   for parts in (calls, gradients))
-            if activations.dtype != torch.float64:
-                activations, slopes = activations.float(), slopes.float()
-            maps = (slopes.mean(dim=MEANS[weights], keepdim=True) * activations).sum(dim=1).relu()  # (B, T', H', W')
-            if upsample:
-                field = align == "field"
-                places = _field.places(model, name, clips, maps.shape[1:]) if field else [None] * 3
-                maps = _field.upsample(maps, clips.shape[2:], places)
-    return maps
+    reshape, calls = reshape or getattr(model, "gradcam_reshape", None), []
+    # A recorded activation begins the graph. In a recurrent layer the later calls depend on the earlier ones.
+    with module.register_forward_hook(lambda *call: _record(call[-1], calls, name)):
+        logits = inference.logits(model, clips)
+    if output == "probabilities":
+        logits = logits.clamp_min(torch.finfo(logits.dtype).tiny).log()
+    elif logits.shape[1] > 1 and _are_shares(logits):
+        raise ValueError('model: expected logits, got rows that sum to 1; return logits, or say output="probabilities"')
+    classes = check_targets(targets, logits.detach())
+    scores = (logits if score == "logit" else logits.softmax(dim=1)).gather(1, classes[:, None])[:, 0]
+    if not scores.requires_grad:
+        kind = "the target's score does not depend on it, or its gradient is cut (no_grad, detach)"
+        raise ValueError(f"layer {name!r}: {kind if calls else 'it was not called in the forward pass'}; take a layer "
+                         "on the way to the logits")
+    slopes = torch.autograd.grad(scores.sum(), calls, retain_graph=True, materialize_grads=True)
+    time_first = reshape is None and _is_time_first(scores[0], calls, len(clips), name)
+    with torch.no_grad():
+        activations, slopes = (_as_maps(parts, len(clips), clips.shape[2:], name, reshape, time_first)
+                               for parts in (calls, slopes))
+        if activations.dtype != torch.float64:
+            activations, slopes = activations.float(), slopes.float()
+        maps = (slopes.mean(dim=MEANS[weights], keepdim=True) * activations).sum(dim=1).relu()  # (B, T', H', W')
+    field = _receptive_field(model, name, clips) if upsample and align == "field" else None
+    return _upsample(maps, clips.shape[2:], field) if upsample else maps
 
 
 def normalise(maps: Tensor, per: str = "clip") -> Tensor:
@@ -114,124 +99,137 @@ def normalise(maps: Tensor, per: str = "clip") -> Tensor:
 
     A clip or frame without any positive value stays zero. ValueError for negative or non-finite maps.
     """
-    if per not in ("clip", "frame"):
+    if per not in MEANS:
         raise ValueError(f'per: expected "clip" or "frame", got {per!r}')
-    if not torch.is_tensor(maps) or maps.dim() < 3 or not maps.is_floating_point():
-        raise ValueError(f"maps: expected floats (...,T,H,W), got {type(maps).__name__} "
-                         f"{getattr(maps, 'dtype', '')} {tuple(getattr(maps, 'shape', ()))}")
-    if not bool(torch.isfinite(maps).all()) or bool((maps < 0).any()):
-        raise ValueError("maps: expected finite values of at least 0, as grad_cam gives them; "
-                         "got NaN, infinite or negative ones")
+    if maps.dim() < 3 or not maps.is_floating_point() or not bool(((maps >= 0) & maps.isfinite()).all()):
+        raise ValueError("maps: expected finite floats (...,T,H,W) of at least 0, as grad_cam gives them; "
+                         f"got {maps.dtype} {tuple(maps.shape)} or NaN, infinite or negative values")
     highest = maps.amax(dim=(-3, -2, -1) if per == "clip" else (-2, -1), keepdim=True)
     return maps / torch.where(highest > 0, highest, 1)
 
 
-def readable_map(activation: Tensor, batch: int, clip_shape: Sequence[int]) -> Tensor | None:
-    """What `grad_cam` reads in an activation, (B,F,T',H',W'), for clips of (T,H,W); None where it would raise."""
-    try:
-        return _as_maps([activation], batch, clip_shape, "")
-    except ValueError:
-        return None
-
-
 def _find(model: nn.Module, layer: str | nn.Module | None) -> tuple[str, nn.Module]:
-    """The layer's name for messages, and the module."""
+    """The layer's name and module."""
     layer = getattr(model, "gradcam_layer", None) if layer is None else layer
-    modules = dict(model.named_modules())
+    modules = {name: module for name, module in model.named_modules() if name}
+    for name, module in modules.items():
+        if layer is module or layer == name:
+            return name, module
     maps = [name for name, module in modules.items() if isinstance(module, (nn.Conv2d, nn.Conv3d))]
-    hint = f"give layer= a module or its name, for instance {', '.join(map(repr, maps[-3:])) or 'a convolution'}"
-    if layer is None:
-        raise ValueError(f"grad_cam: {type(model).__name__} has no gradcam_layer; {hint}")
-    if isinstance(layer, nn.Module):
-        name = next((name for name, module in modules.items() if module is layer), None)
-        if name is None:
-            raise ValueError(f"layer: this {type(layer).__name__} is no part of the model; {hint}")
-        return name, layer
-    if layer not in modules or layer == "":
-        raise ValueError(f"layer: {type(model).__name__} has no layer {layer!r}; {hint}")
-    return layer, modules[layer]
+    raise ValueError(f"layer: expected a module of {type(model).__name__} or its name, such as {maps[-3:]}, "
+                     f"got {layer!r}; None takes model.gradcam_layer")
 
 
-def _record(result, calls: list[Tensor], name: str):
-    """Note the first tensor of a layer's output and return the output with a copy in that tensor's place."""
-    tensor = result
-    while isinstance(tensor, (tuple, list)) and tensor:
-        tensor = tensor[0]
+def _record(output, calls: list[Tensor], name: str):
+    """Note the first tensor of a layer's output; returns the output with a copy in that tensor's place."""
+    tensor = next(iter(tree_leaves(output)), None)
     if not torch.is_tensor(tensor) or not tensor.is_floating_point():
         raise ValueError(f"layer {name!r}: expected a tensor or a tuple that starts with one, "
                          f"got {type(tensor).__name__}; take a layer that gives (B,F,T',H',W')")
     calls.append(tensor if tensor.requires_grad else tensor.detach().requires_grad_())
-    return _replace(result, tensor, calls[-1].clone())  # the next layer may write into it
+    copy = calls[-1].clone()  # the next layer may write into it
+    return tree_map(lambda part: copy if part is tensor else part, output)
 
 
-def _replace(result, old: Tensor, new: Tensor):
-    if result is old:
-        return new
-    if isinstance(result, (tuple, list)):
-        parts = [_replace(part, old, new) for part in result]
-        return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
-    return result
+def _are_shares(rows: Tensor) -> bool:
+    """Whether no value is negative and all rows sum to 1, as after a softmax."""
+    return bool((rows >= 0).all()) and bool(((rows.sum(-1) - 1).abs() < 1e-2).all())
 
 
-def _check_logits(logits, batch: int, output: str) -> Tensor:
-    if not torch.is_tensor(logits) or logits.dim() != 2 or len(logits) != batch:
-        kind = tuple(logits.shape) if torch.is_tensor(logits) else type(logits).__name__
-        raise ValueError(f"model: expected logits ({batch}, K), got {kind}; wrap it to return logits alone")
-    if output == "probabilities":
-        return logits.clamp_min(torch.finfo(logits.dtype).tiny).log()
-    if logits.shape[1] > 1 and bool((logits >= 0).all()) and bool(((logits.sum(1) - 1).abs() < 1e-3).all()):
-        raise ValueError("model: expected logits, got probabilities (no negative value, rows sum to 1); return the "
-                         'logits, or say output="probabilities"')
-    return logits
-
-
-def _time_first(score: Tensor, call: Tensor, batch: int, name: str) -> bool:
-    """Whether the rows of (B*T',F,H',W') go through the clips before the frames: clip 0's score depends on its rows."""
-    if call.dim() != 4 or batch == 1 or len(call) == batch or len(call) % batch:
+def _is_time_first(score: Tensor, calls: list[Tensor], batch: int, name: str) -> bool:
+    """Whether the rows of (B*T',F,H',W') are sorted by frame, then clip: on which of them clip 0's score depends."""
+    rows = len(calls[0])
+    if len(calls) > 1 or calls[0].dim() != 4 or batch in (1, rows) or rows % batch:
         return False
-    gradient = torch.autograd.grad(score, call, retain_graph=True, allow_unused=True)[0]
-    rows = [] if gradient is None else gradient.flatten(1).any(1).nonzero()[:, 0].tolist()
-    if all(row < len(call) // batch for row in rows):
-        return False
-    if any(row % batch for row in rows):
-        raise ValueError(f"layer {name!r}: clip 0 depends on rows {rows} of {tuple(call.shape)}, so the order of clips "
-                         "and frames is unclear; give reshape= a function to (B,F,T',H',W')")
-    return True
+    gradient = torch.autograd.grad(score, calls[0], retain_graph=True, materialize_grads=True)[0]
+    seen = gradient.flatten(1).any(1).nonzero()[:, 0]
+    time_first = bool((seen >= rows // batch).any())
+    if time_first and bool((seen % batch).any()):
+        raise ValueError(f"layer {name!r}: clip 0 depends on rows {seen.tolist()} of {tuple(calls[0].shape)}, so the "
+                         "order of clips and frames is unclear; give reshape= a function to (B,F,T',H',W')")
+    return time_first
 
 
-def _as_maps(parts: Sequence[Tensor], batch: int, clip_shape: Sequence[int], name: str,
+def _as_maps(calls: Sequence[Tensor], batch: int, clip_shape: Sequence[int], name: str = "",
              reshape: Callable | None = None, time_first: bool = False) -> Tensor:
     """The calls of one layer as (B,F,T',H',W')."""
-    shapes = sorted({tuple(part.shape) for part in parts})
-    first, maps = parts[0], None
-    if len(parts) == 1 and reshape is not None:
+    first, maps, once = calls[0], None, len(calls) == 1
+    rows, axes = len(first), first.dim()
+    kind = "no map over time" if axes > 3 else "tokens or vectors, without axes of time and space"
+    if once and reshape is not None:
         maps = reshape(first)
-    elif len(parts) == 1 and first.dim() == 5 and len(first) == batch:
+    elif axes > 3 and first.shape[-1] == first.shape[-2] > 1 and _are_shares(first):
+        kind = "attention weights (rows sum to 1)"
+    elif axes == 5 and once and rows == batch:
         maps = _channels_first(first, clip_shape)
-    elif len(parts) == 1 and first.dim() == 4 and len(first) % batch == 0:
-        first = _channels_first(first, clip_shape[1:])
-        maps = (first.unflatten(0, (-1, batch)).movedim(0, 2) if time_first
-                else first.unflatten(0, (batch, -1)).transpose(1, 2))
-    elif len(shapes) == 1 and first.dim() == 4 and len(first) == batch:
-        maps = torch.stack([_channels_first(part, clip_shape[1:]) for part in parts], dim=2)
-    kind = "tokens or vectors, without axes of time and space" if first.dim() < 4 else "no map over time"
+    elif axes == 4 and once and rows % batch == 0:
+        maps = _channels_first(first, clip_shape[1:]).unflatten(0, (-1, batch) if time_first else (batch, -1))
+        maps = maps.movedim(0, 2) if time_first else maps.transpose(1, 2)
+    elif axes == 4 and rows == batch and all(call.shape == first.shape for call in calls):
+        maps = torch.stack([_channels_first(call, clip_shape[1:]) for call in calls], dim=2)
     if maps is not None and (maps.dim() != 5 or any(map(int.__gt__, maps.shape[2:], clip_shape))):
         maps, kind = None, f"more cells than the clip's {tuple(clip_shape)} frames, rows and columns"
-    square = first.dim() > 3 and first.shape[-1] == first.shape[-2] > 1 and reshape is None
-    if square and bool((first >= 0).all()) and bool(((first.sum(-1) - 1).abs() < 1e-2).all()):
-        maps, kind = None, "attention weights (rows sum to 1)"
     if maps is None:
-        raise ValueError(f"layer {name!r} gives {kind}: {len(parts)} call(s) of shape {shapes} for "
-                         f"{batch} clip(s); expected (B,F,T',H',W') once, or (B,F,H',W') once a time step. Take "
-                         "a convolution or a block of them; in a transformer that is the embedding of patches")
+        raise ValueError(f"layer {name!r} gives {kind}: {len(calls)} call(s), the first of shape {tuple(first.shape)}, "
+                         f"for {batch} clip(s); take one that gives (B,F,T',H',W'): a convolution, a block of them, a "
+                         "transformer's embedding of patches")
     return maps
 
 
 def _channels_first(tensor: Tensor, sizes: Sequence[int]) -> Tensor:
     """The channels as axis 1: they are last if the other axes then fit the clip (and its proportions) better."""
     def misfit(cells: Sequence[int]) -> float:
-        if any(n > most for n, most in zip(cells, sizes, strict=True)):
-            return math.inf
-        return abs(math.log(sizes[-1] * cells[-2] / (sizes[-2] * cells[-1])))
+        fits = all(n <= most for n, most in zip(cells, sizes, strict=True))
+        return abs(math.log(sizes[-1] * cells[-2] / (sizes[-2] * cells[-1]))) if fits else math.inf
 
     return tensor.movedim(-1, 1) if misfit(tensor.shape[1:-1]) + math.log(1.5) < misfit(tensor.shape[2:]) else tensor
+
+
+def _upsample(maps: Tensor, size: Sequence[int], field: Sequence[tuple[int, float]] | None) -> Tensor:
+    """Maps (B,T',H',W') drawn linearly on (T,H,W): cell k at step*k + start, without a field evenly over the clip."""
+    for axis, num_pixels in enumerate(size):
+        num_cells = maps.shape[1 + axis]
+        step, start = field[axis] if field else (0, 0)
+        if not 2 / 3 * num_cells * step < num_pixels < 2 * num_cells * step:  # some step on the way was not followed
+            step, start = num_pixels / num_cells, (num_pixels / num_cells - 1) / 2
+        position = ((torch.arange(num_pixels, dtype=torch.float64) - start) / step).clamp(0, num_cells - 1)
+        shares = (1 - (position[:, None] - torch.arange(num_cells)).abs()).clamp(min=0).to(maps)  # (pixels, cells)
+        maps = torch.tensordot(maps, shares, dims=([1 + axis], [1])).movedim(-1, 1 + axis)
+    return maps
+
+
+def _receptive_field(model: nn.Module, layer: str, clips: Tensor) -> list[tuple[int, float]]:
+    """(step, start) for time, rows and columns: what the autograd graph says of the way from the clip to the layer."""
+    known, key = _FIELDS.setdefault(model, {}), (layer, clips.shape[1:], clips.dtype)
+    if key in known:
+        return known[key]
+    outputs, field = [], [(1, 0, 0)] * 3  # step from cell to cell, first and last pixel that cell 0 sees, pads included
+    with model.get_submodule(layer).register_forward_hook(lambda *call: outputs.append(call[-1])):
+        model(clips[:1].detach().clone().requires_grad_())
+    node = tree_leaves(outputs[0])[0].grad_fn
+    fields = {node: field} if node else {}
+    while fields:  # the node made last comes first, as all that it leads to was made before; the clip, a leaf, is last
+        node = max(fields, key=lambda node: node._sequence_nr() if node.next_functions else -1)
+        # At stride 1 an even kernel counts as the odd one below: a trained network makes up for half a cell of pad.
+        # (Measured on I3D's 2x2 pooling: its cells respond most at 8k+7, where the geometry says 8k+11.)
+        field = [(step * stride, low * stride - pad, high * stride - pad + kernel - 1 - (stride == 1 > kernel % 2))
+                 for (step, low, high), kernel, stride, pad in zip(fields.pop(node), *_window(node), strict=True)]
+        for child, _ in node.next_functions:
+            if child is not None:  # branches that meet again: a cell sees what any of them sees
+                fields[child] = [(max(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]))
+                                 for a, b in zip(fields.get(child, field), field, strict=True)]
+    return known.setdefault(key, [(step, (low + high) / 2) for step, low, high in field])
+
+
+def _window(node) -> list[list[int]]:
+    """Kernel, stride and pad before over time, rows and columns, of one node of the autograd graph."""
+    kind, kernel, stride, pad = node.name(), [], [], []
+    if kind.startswith("ConvolutionBackward") and not node._saved_transposed:
+        kernel = [(k - 1) * d + 1 for k, d in zip(node._saved_weight.shape[2:], node._saved_dilation, strict=True)]
+        stride, pad = node._saved_stride, node._saved_padding
+    elif "Pool" in kind and hasattr(node, "_saved_kernel_size"):
+        kernel, pad = node._saved_kernel_size, node._saved_padding
+        stride = node._saved_stride or kernel
+    elif kind.startswith("ConstantPadNd"):
+        pad = list(node._saved_pad[::2])[::-1]
+    return [[neutral] * (3 - len(values)) + [*values][-3:] for values, neutral in ((kernel, 1), (stride, 1), (pad, 0))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -16,13 +16,11 @@ KINDS = {Unit3d: "convolution", MaxPool3dSame: "max pooling", Mixed: "Inception"
          Logits: "classifier", nn.Linear: "classifier", nn.BatchNorm2d: "pooling, normalisation"}
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One step of a network. Sizes are (F,T',H',W') for one clip; of a classifier's output only F remains."""
+class Stage(NamedTuple):
+    """One step of a network. `after` is (F,T',H',W') for one clip; of a classifier's output only F remains."""
 
     name: str
     kind: str  # a value of KINDS
-    before: tuple[int, ...]
     after: tuple[int, ...]
     parameters: int
     kernel: tuple[int, ...] | None
@@ -34,24 +32,23 @@ def layer_summary(config: Mapping, clip_size: Sequence[int] | None = None) -> li
 
     clip_size: (C,T,H,W) of one clip; None for the size that a C-LSTM is built for. I3D takes any size and needs one.
     """
-    if clip_size is None:
-        if "size" not in config or "num_frames" not in config:
-            raise ValueError(f"{config.get('model')} takes clips of any size; give clip_size, (C,T,H,W)")
-        clip_size = (config.get("in_channels", 3), config["num_frames"], *config["size"])
+    if clip_size is None and "size" not in config:
+        raise ValueError(f"{config.get('model')} takes clips of any size; give clip_size, (C,T,H,W)")
+    clip_size = clip_size or (config.get("in_channels", 3), config["num_frames"], *config["size"])
     stages: list[Stage] = []
 
-    def record(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
-        inner = getattr(module, "conv_3d", module)
-        stages.append(Stage(
-            names[module], KINDS[type(module)], _map_size(inputs[0].shape, clip_size[1]),
-            _map_size(output.shape, clip_size[1]), sum(weight.numel() for weight in module.parameters()),
-            getattr(module, "kernel", getattr(inner, "kernel_size", None)), getattr(inner, "stride", None)))
+    def record(module: nn.Module, _inputs: tuple, output: torch.Tensor) -> None:
+        inner, size = getattr(module, "conv_3d", module), tuple(output.shape[1:])
+        if output.ndim == 4:  # a layer that takes frames as pictures, (T·1,F,H,W)
+            size = size[0], clip_size[1], *size[1:]
+        kernel = getattr(module, "kernel", getattr(inner, "kernel_size", None))
+        parameters, stride = sum(weight.numel() for weight in module.parameters()), getattr(inner, "stride", None)
+        stages.append(Stage(names[module], KINDS[type(module)], size, parameters, kernel, stride))
 
     with torch.device("meta"):
         model = build(config).eval()
-        names = {module: name for name, module in model.named_modules()}
-        parts: set[nn.Module] = set()  # modules inside a stage are not stages themselves
-        for module in names:
+        names, parts = {module: name for name, module in model.named_modules()}, set()
+        for module in names:  # modules inside a stage, its parts, are not stages themselves
             if type(module) in KINDS and module not in parts:
                 parts.update(module.modules())
                 module.register_forward_hook(record)
@@ -63,24 +60,16 @@ def stage_rows(stages: Sequence[Stage]) -> list[dict[str, str]]:
     """Rows of a table: kernel, stride, maps and parameters of each stage, and at the end their sum."""
     rows = []
     for stage in stages:
-        axes = stage.kernel or (), stage.stride or (), stage.after[1:]
-        kernel, stride, size = ("×".join(map(str, lengths)) for lengths in axes)
+        kernel, stride, size = ("×".join(map(str, n or ())) for n in (stage.kernel, stage.stride, stage.after[1:]))
         rows.append({"stage": stage.name, "kind": stage.kind, "kernel": kernel, "stride": stride,
                      "channels": f"{stage.after[0]:,}", "steps × rows × columns": size,
                      "parameters": f"{stage.parameters:,}" if stage.parameters else "–"})
-    total = f"{sum(stage.parameters for stage in stages):,}"
-    return [*rows, dict.fromkeys(rows[0], "") | {"stage": "all", "parameters": total}]
+    total = {"stage": "all", "parameters": f"{sum(stage.parameters for stage in stages):,}"}
+    return [*rows, dict.fromkeys(rows[0], "") | total]
 
 
 def differences(first: Mapping, second: Mapping) -> list[tuple[str, object, object]]:
-    """(argument, value, value) for each constructor argument, defaults included, in which two configs differ."""
-    if first.get("model") != second.get("model"):
-        raise ValueError(f"expected one kind of network, got a {first.get('model')} and a {second.get('model')}")
+    """(argument, value, value) for each argument, defaults included, in which two configs of one network differ."""
     with torch.device("meta"):
         full = [build(config).config for config in (first, second)]
     return [(key, full[0][key], full[1][key]) for key in full[0] if full[0][key] != full[1][key]]
-
-
-def _map_size(shape: tuple[int, ...], steps: int) -> tuple[int, ...]:
-    """The shape without its clip axis; frames that a layer takes as pictures, (T·1,F,H,W), become (F,T,H,W)."""
-    return (shape[1], steps, *shape[2:]) if len(shape) == 4 else tuple(shape[1:])

@@ -12,8 +12,6 @@ scores of every window of frames, as one dict ("interp-explorer" version 1), num
         "tables": {"freeze": {"scores": columns x R float32, "top": R uint16, "topScores": R float32}, "reverse"},
         "best": {"freeze": mask, "reverse": mask},
         "found": {"mask", "soft", "perturbation", "steps", "scores": {"freeze", "reverse"}}}]}
-
-    explorer.Explorer(clip, {"I3D": i3d, "C-LSTM": clstm}, target=6)  # the last value of a notebook's cell
 """
 
 from __future__ import annotations
@@ -22,7 +20,6 @@ import base64
 import dataclasses
 import io
 import tempfile
-import uuid
 import warnings
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -40,16 +37,14 @@ from interp.core.inference import check_clips, clip_shape, model_name
 from interp.core.windows import best_windows, score_table
 from interp.recipes import SOMETHING_MASK, MaskRecipe
 from interp.show.figure import PALETTES, clip_frames, describe
-from interp.show.html import check_id, data_address, figure_html, json_text, static
+from interp.show.html import data_address, figure_html, json_text, static
 
 KINDS = ("freeze", "reverse")
 MOST_BYTES = 320_000  # of the frames, so that a clip adds at most 600 kB to a page
 MAP_SIDES = (4, 7, 8, 12, 14, 16, 24, 28, 32)  # the first one that restores the map is taken
-MAP_ERROR = 0.02
 STATIC = ("In a notebook with a kernel a button stands here: choose a video file, and each network says what it shows, "
-          "when and where it looked, as below. A page has no kernel, so this is what the button gives for {}.")
-INVITE = ("Choose a video file (mp4, webm, avi, mkv, ...). It stays on the machine of the kernel. "
-          "Some notebooks refuse files above 10 MB: give the path of such a file in the cell at the top.")
+          "when and where it looked, as below for the clip at the top of this page.")
+INVITE = "Choose a video file (mp4, webm, avi, mkv, ...). It stays on the machine of the kernel."
 
 
 class _Widget:
@@ -65,7 +60,7 @@ class _Widget:
         return self._live
 
     def _repr_mimebundle_(self, **options) -> dict | tuple[dict, dict]:
-        forms = {"text/plain": self._words(), "text/html": self.to_html()}
+        forms = {"text/plain": f"{type(self).__name__} of {', '.join(self.models)}", "text/html": self.to_html()}
         try:
             live = self.widget._repr_mimebundle_(**options)
         except ImportError:
@@ -81,17 +76,14 @@ class Explorer(_Widget):
     model's name). `widget.mask` and `widget.perturbation` may be set; `widget.scores` holds the models' scores.
 
     Args:
-        clip: (C,T,H,W) in [0,1]; or an Explanation, or one for each model in their order, all of the same clip, whose
-            masks and maps are shown, and nothing is searched.
+        clip: (C,T,H,W) in [0,1]; or an Explanation of it for each model, in their order: then nothing is searched.
         models: a mapping from names to models, or one model.
-        target, title: the true class, and the words above it; by default its name.
+        target: the true class.
         recipe: the loss of the mask search and of the best window; by default the explanations' own.
-        fps: frames a second.
         search: further arguments of `interp.explain` for a bare clip.
     """
 
-    def __init__(self, clip, models, target: int | None = None, *, title: str | None = None,
-                 recipe: MaskRecipe | None = None, fps: float = 6, **search):
+    def __init__(self, clip, models, target: int | None = None, *, recipe: MaskRecipe | None = None, **search):
         from matplotlib import colormaps
 
         self.models = _check_models(models)
@@ -99,9 +91,8 @@ class Explorer(_Widget):
         if records:
             clip, recipe = records[0].clip, recipe or records[0].recipe
             target = records[0].target if target is None else target
-        self.recipe = recipe or SOMETHING_MASK
-        self.clip = torch.as_tensor(clip).detach().cpu()
-        frames, colours = clip_frames(self.clip), colormaps[PALETTES["safe"].colormap](np.arange(256))[:, :3]
+        self.recipe, self.clip = recipe or SOMETHING_MASK, torch.as_tensor(clip).detach().cpu()
+        colours = colormaps[PALETTES["safe"].colormap](np.arange(256), bytes=True)[:, :3]
         explained = target if search.get("explained_class") == "target" else None
         classes = [record.explained for record in records] or [explained] * len(self.models)
         self.windows = {
@@ -114,21 +105,21 @@ class Explorer(_Widget):
                     options = {"start": self.windows["freeze", name].starts.cpu(), "stop": True, **options}
                 records += explain(model, self.clip[None], target, self.recipe, **options)
         extra = list(dict.fromkeys(_digits(record.binary_mask) for record in records))
-        shown = [self._model_data(name, target, record, extra)
-                 for name, record in zip(self.models, records, strict=True)]
-        named = sorted({index for model in shown for index in model.pop("classes")})
-        names = {str(index): records[0].class_name(index) for index in named}
+        shown = [self._model_data(*both, target, extra) for both in zip(self.models, records, strict=True)]
+        names = {str(index): records[0].class_name(index) for index in range(len(records[0].probabilities))}
         self.data = {
-            "format": "interp-explorer", "version": 1, "id": records[0].id, "fps": fps,
-            "title": title if title is not None else names.get(str(target), "A clip of unknown class"),
-            "threshold": self.recipe.snap, "frames": _sprite(frames), "classes": names,
-            "colours": _base64((255 * colours).round().astype(np.uint8)), "extra": extra,
+            "format": "interp-explorer", "version": 1, "id": records[0].id, "fps": 6,
+            "title": names.get(str(target), "A clip of unknown class"),
+            "threshold": self.recipe.snap, "frames": _sprite(clip_frames(self.clip)), "classes": names,
+            "colours": _base64(colours), "extra": extra,
             "target": None if target is None else int(target), "models": shown,
         }  # fmt: skip
 
-    def to_html(self, script: bool = True) -> str:
-        """The static form; script=False where the page has `page_script` already."""
-        return mount_html(self.data, f"explorer-{uuid.uuid4().hex[:12]}") + (page_script() if script else "")
+    def to_html(self) -> str:
+        """The static form; readers without scripts get the sentences of `describe`."""
+        words = " ".join(escape(model["words"]) for model in self.data["models"])
+        return (f'<div class="interp-explorer"><noscript><p>{words}</p></noscript></div>'
+                f'<script type="application/json">{json_text(self.data)}</script>{page_script()}')
 
     def score(self, name: str, masks: Sequence[str], kind: str) -> Tensor:
         """The softmax (N,K) of a model on the clip under binary masks, one forward pass each."""
@@ -136,7 +127,7 @@ class Explorer(_Widget):
         clips = check_clips(model, self.clip[None])
         return score_table(model, clips, masks.to(clips), None, self.recipe, kind)[0].cpu()
 
-    def _model_data(self, name: str, target: int | None, record: Explanation, extra: Sequence[str]) -> dict:
+    def _model_data(self, name: str, record: Explanation, target: int | None, extra: Sequence[str]) -> dict:
         columns = list(dict.fromkeys(([] if target is None else [int(target)]) + [record.guess]))
         scores = {kind: torch.cat([record.probabilities[None], self.windows[kind, name].class_scores[0].cpu(),
                                    self.score(name, extra, kind)]) for kind in KINDS}  # (R, K)
@@ -151,11 +142,7 @@ class Explorer(_Widget):
             "found": {"mask": _digits(record.binary_mask), "perturbation": record.perturbation, "steps": record.steps,
                       "soft": bool(((record.mask > 0) & (record.mask < 1)).any()),
                       "scores": {"freeze": record.FS, "reverse": record.RS}},
-            "classes": {*columns, record.explained, *torch.cat([top.indices for top in tops.values()]).tolist()},
         }  # fmt: skip
-
-    def _words(self) -> str:
-        return f"Explorer: {self.data['title']}. {' '.join(model['words'] for model in self.data['models'])}"
 
     def _make_live(self):
         """An anywidget of the same script: setting `mask` or `perturbation`, from either side, brings `scores`."""
@@ -178,58 +165,27 @@ class Explorer(_Widget):
         return LiveExplorer(data=self.data, mask=[False] * count)
 
     def _live_scores(self, mask: Sequence[bool], kind: str) -> dict:
-        digits, models, names = "".join("01"[on] for on in mask), [], {}
+        digits, models = "".join("01"[on] for on in mask), []
         for shown in self.data["models"]:
             scores = self.score(shown["name"], [digits], kind)[0]  # (K,)
             top = int(scores.argmax())
-            names[str(top)] = self.explanations[0].class_name(top)
             models.append({"scores": scores[shown["columns"]].tolist(), "top": top, "topScore": float(scores[top])})
-        return {"mask": digits, "perturbation": kind, "models": models, "names": names}
-
-
-def explorer_data(clip, models, target: int | None = None, **options) -> dict:
-    """The dict that a page's explorer needs; arguments as of `Explorer`. It takes T(T+1) forward passes a model."""
-    return Explorer(clip, models, target, **options).data
+        return {"mask": digits, "perturbation": kind, "models": models}
 
 
 def page_script() -> str:
-    """The style and script that the explorers of a page share, as HTML; a second copy does no harm.
-
-    It defines `window.interpExplorer` with mount(element, data), scan(root) and order(mask, perturbation), and mounts
-    every placeholder of `mount_html` as it comes into view.
-    """
-    body, exports = static("explorer.js").rsplit("export default", 1)
-    script = f"""(() => {{
-if (!window.interpExplorer) {{
-{body}
-window.interpExplorer = {exports.strip().rstrip(";")};
-}}
-const scan = () => window.interpExplorer.scan();
-scan();
-if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", scan);
-}})();"""
-    return f"<style>{static('explorer.css')}</style><script>{script}</script>"
-
-
-def mount_html(data: Mapping, id: str) -> str:
-    """The placeholder of one explorer with its data; readers without scripts get the sentences of `describe`."""
-    check_id(id)
-    words = " ".join(escape(model["words"]) for model in data["models"])
-    return (f'<div class="interp-explorer" id="{id}" data-interp-explorer="{id}-data"><noscript><p>{words}</p>'
-            f'</noscript></div><script type="application/json" id="{id}-data">{json_text(data)}</script>')
+    """The style and script that the explorers of a page share, as HTML; a second copy does no harm."""
+    return f'<style>{static("explorer.css")}</style><script type="module">{static("explorer.js")}</script>'
 
 
 class Upload(_Widget):
     """A button for a video file and, below it, a figure for each network, as `interp.explain` finds it.
 
-    Args:
-        models: name -> network.
-        example: the path of a video for the static page, or its Explanations.
-        search: further arguments of `interp.explain`.
+    models: name -> network. examples: Explanations for the static page. search: arguments of `interp.explain`.
     """
 
-    def __init__(self, models: Mapping[str, nn.Module], example=None, **search):
-        self.models, self.example, self.search = _check_models(models), example, search
+    def __init__(self, models: Mapping[str, nn.Module], examples: Sequence[Explanation] = (), **search):
+        self.models, self.examples, self.search = _check_models(models), examples, search
 
     def explain_file(self, name: str, content: bytes) -> str:
         """A figure for each network as HTML; for a file that cannot be read, the reason."""
@@ -247,17 +203,8 @@ class Upload(_Widget):
         return "".join(f"<p>{escape(note)}</p>" for note in notes) + figures
 
     def to_html(self) -> str:
-        """The static form: what the button does, and what it gives for the example."""
-        if self.example is None:
-            return f"<p>{escape(STATIC.partition(', so')[0])}.</p>"
-        records, name = self.example, "the clip at the top of this page"
-        if isinstance(records, str | Path):
-            records, name = self._explain(Path(records), Path(records).stem), Path(records).name
-        words = f'<p style="text-align:left">{escape(STATIC.format(name))}</p>'
-        return f'<div class="interp-upload">{words}{self._figures(records)}</div>'
-
-    def _words(self) -> str:
-        return "Upload: a button for a video file"
+        """The static form: what the button does, and what it gives for the examples."""
+        return f'<div class="interp-upload"><p style="text-align:left">{STATIC}</p>{self._figures(self.examples)}</div>'
 
     def _make_live(self):
         import ipywidgets
@@ -290,13 +237,10 @@ class Upload(_Widget):
 
 
 def _check_models(models) -> dict[str, nn.Module]:
-    """Names and models."""
     if isinstance(models, nn.Module):
-        name = model_name(models)
-        models = {{"i3d": "I3D", "clstm": "C-LSTM"}.get(name, name): models}
+        models = {{"i3d": "I3D", "clstm": "C-LSTM"}.get(name := model_name(models), name): models}
     if not isinstance(models, Mapping) or not models or not all(isinstance(m, nn.Module) for m in models.values()):
-        raise ValueError("models: expected a torch.nn.Module, or a mapping from names to modules, got "
-                         f'{models!r}; write {{"I3D": i3d, "C-LSTM": clstm}}')
+        raise ValueError(f"models: expected a torch.nn.Module, or a mapping from names to modules, got {models!r}")
     return {str(name): model for name, model in models.items()}
 
 
@@ -304,31 +248,25 @@ def _given_explanations(clip, models: Mapping) -> list[Explanation]:
     """The Explanations given in place of a clip, one a model; none for a bare clip."""
     if torch.is_tensor(clip) or isinstance(clip, np.ndarray):
         return []
-    records = [clip] if isinstance(clip, Explanation) else list(clip) if isinstance(clip, Sequence) else []
-    if not records or not all(isinstance(record, Explanation) for record in records):
-        raise ValueError("clip: expected a float tensor (C,T,H,W), an Explanation, or one for each model, got "
+    if not isinstance(clip, Sequence) or not all(isinstance(record, Explanation) for record in clip):
+        raise ValueError("clip: expected a float tensor (C,T,H,W), or an Explanation for each model, got "
                          f"{type(clip).__name__}; turn uint8 frames into a clip with interp.data.to_clip")
-    if len(records) != len(models):
-        raise ValueError(f"expected one Explanation a model, in their order, got {len(records)} for {len(models)}")
-    if any(not torch.equal(record.clip, records[0].clip) for record in records[1:]):
-        raise ValueError("the Explanations are of different clips; an explorer shows one clip")
-    return records
+    if len(clip) != len(models) or any(not torch.equal(record.clip, clip[0].clip) for record in clip):
+        raise ValueError(f"expected {len(models)} Explanations of one clip, in the models' order, got {len(clip)}")
+    return list(clip)
 
 
 def _sprite(frames: np.ndarray) -> dict:
-    """Frames (T,H,W,3) side by side in one picture of at most MOST_BYTES."""
+    """Frames (T,H,W,3) side by side in one picture of at most MOST_BYTES, or of the lowest quality."""
     count, height, width, _ = frames.shape
     columns = int(np.ceil(np.sqrt(count)))
     padded = np.pad(frames, [(0, -count % columns), (0, 0), (0, 0), (0, 0)])
     sheet = padded.reshape(-1, columns, height, width, 3).swapaxes(1, 2).reshape(-1, columns * width, 3)
-    for quality in (90, 80, 65, 50, 35):
+    for quality in (90, 80, 65, 50, 35, 20):
         target = io.BytesIO()
         Image.fromarray(sheet).save(target, "WEBP", quality=quality, method=4)
         if target.tell() <= MOST_BYTES:
             break
-    else:  # large and hard to compress: at half the size
-        halves = frames[:, : height // 2 * 2, : width // 2 * 2].reshape(count, height // 2, 2, width // 2, 2, 3)
-        return _sprite(halves.mean(axis=(2, 4)).round().astype(np.uint8))
     return {"count": count, "width": width, "height": height, "columns": columns,
             "sprite": data_address("image/webp", target.getvalue())}
 
@@ -342,7 +280,7 @@ def _map(maps: Tensor) -> dict:
     for side in MAP_SIDES:
         up, across = (_enlarging(min(side, length), length) for length in maps.shape[1:])
         grid = (torch.linalg.pinv(up) @ maps @ torch.linalg.pinv(across).T).clamp(min=0)
-        if ((up @ grid @ across.T).clamp(0, 1) - maps).abs().max() <= MAP_ERROR:
+        if ((up @ grid @ across.T).clamp(0, 1) - maps).abs().max() <= 0.02:
             break
     highest = max(float(grid.max()), 1e-6)  # a cell's middle may be higher than every pixel
     levels = (255 * grid / highest).round().numpy().astype(np.uint8)

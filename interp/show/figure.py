@@ -1,18 +1,15 @@
 """The paper's figure: clip | Grad-CAM | perturbed clip with a bar of the mask; as frames, and as a GIF, WebP or MP4.
 
 After Mänttäri, Broomé et al., ACCV 2020, figure 2 and the tables of its website. Frames are uint8 (T,H,W,3), maps
-(T,H,W) in [0,1], a mask (T) in [0,1].
-
-    explanation = interp.explain(model, clips)[0]
-    figure.write("left.gif", figure.three_panel(explanation), fps=6)
+(T,H,W) in [0,1], a mask (T) in [0,1].   figure.write("left.gif", figure.three_panel(explanation))
 """
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,12 +19,11 @@ from interp import io as files
 from interp.core import perturb
 from interp.core.explanation import Explanation, frame_runs
 
-DIM, BRIGHT = 150 / 255, 1.0  # the paper's two levels: other frames, the current frame
+DIM = 150 / 255  # the paper's level of all frames but the current one, which has 1
 BYTES_PER_PIXEL = 0.25  # the target for a GIF: 16 frames of 576x192 in 440 kB
 
 
-@dataclass(frozen=True)
-class Palette:
+class Palette(NamedTuple):
     """Colours of the bar (RGB, 0-255) and of the map; `shapes`: marks distinguish on from off without colour."""
 
     on: tuple[int, int, int]
@@ -52,34 +48,25 @@ def three_panel(explanation: Explanation, frames: np.ndarray | None = None, *, p
         palette: "safe", which also reads without colour, or "paper": red, green and jet as published.
         min_width: narrower panels are enlarged to this width in pixels.
     """
-    return np.concatenate(panels(explanation, frames, palette=palette, min_width=min_width), axis=2)
-
-
-def panels(explanation: Explanation, frames: np.ndarray | None = None, *, palette: str = "safe",
-           min_width: int = 192) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The three panels of `three_panel`, each (T,H',W',3); the bar is on the third."""
-    colours, snap = _palette(palette), explanation.recipe.snap
+    snap, mask = explanation.recipe.snap, explanation.mask.detach().cpu().float()
     frames = clip_frames(explanation.clip) if frames is None else _check_frames(frames)
-    mask = explanation.mask.detach().cpu().float()
     if len(mask) != len(frames):
         raise ValueError(f"expected a mask with one value for each frame, got {len(frames)} frames and a mask of "
                          f"{len(mask)}; give frames of the same moments")
     height, width = frames.shape[1:3]
     if width < min_width:
-        size = min_width, round(height * min_width / width)
-        frames = np.stack([np.asarray(Image.fromarray(frame).resize(size, Image.Resampling.BICUBIC))
+        height, width = round(height * min_width / width), min_width
+        frames = np.stack([Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC)
                            for frame in frames])
-        height, width = frames.shape[1:3]
     mixing = perturb.time_mixing(explanation.perturbation, (mask > snap).double()[None])[0].numpy()  # (T, T)
-    perturbed = (mixing @ frames.reshape(len(frames), -1)).reshape(frames.shape)
-    perturbed = perturbed.round().clip(0, 255).astype(np.uint8)
+    perturbed = np.tensordot(mixing, frames, 1).round().clip(0, 255).astype(np.uint8)
     for current, frame in enumerate(perturbed):
         bar = mask_bar(mask, current, width, palette=palette, snap=snap)
         frame[height - len(bar):] = bar
-    return frames, overlay(frames, explanation.map, palette=colours), perturbed
+    return np.concatenate([frames, overlay(frames, explanation.map, palette=palette), perturbed], axis=2)
 
 
-def overlay(frames: np.ndarray, maps, *, palette: str | Palette = "safe") -> np.ndarray:
+def overlay(frames: np.ndarray, maps, *, palette: str = "safe") -> np.ndarray:
     """Lay Grad-CAM maps (T,h,w) in [0,1], enlarged bilinearly, over frames (T,H,W,3).
 
     The "paper" palette blends jet evenly with the frame. "safe" removes the frame's colour and lets the opacity grow
@@ -93,8 +80,7 @@ def overlay(frames: np.ndarray, maps, *, palette: str | Palette = "safe") -> np.
         raise ValueError(f"expected maps (T,h,w) for {len(frames)} frames, got {tuple(maps.shape)}")
     maps = torch.nn.functional.interpolate(maps[:, None], frames.shape[1:3], mode="bilinear")
     values = maps[:, 0].clamp(0, 1).numpy()  # (T, H, W)
-    levels = (255 * values).round().astype(np.uint8)
-    heat = (colormaps[colours.colormap](np.arange(256))[:, :3] * 255)[levels]
+    heat = 255 * colormaps[colours.colormap]((255 * values).round().astype(np.uint8))[..., :3]
     if not colours.shapes:
         return (0.5 * heat + 0.5 * frames).round().astype(np.uint8)
     alpha = 0.65 * values[..., None] ** 0.7
@@ -105,23 +91,21 @@ def overlay(frames: np.ndarray, maps, *, palette: str | Palette = "safe") -> np.
     return mixed.round().clip(0, 255).astype(np.uint8)
 
 
-def mask_bar(mask, current: int | None, width: int, *, palette: str | Palette = "safe",
-             snap: float = 0.5) -> np.ndarray:
+def mask_bar(mask, current: int, width: int, *, palette: str = "safe", snap: float = 0.5) -> np.ndarray:
     """Draw the bar of T squares, uint8 (side,width,3): on above `snap`, the current frame bright, the others dim.
 
-    In the "safe" palette an on-square carries a dot and the current square a white frame. With `current=None` every
-    square is bright, for a still picture.
+    In the "safe" palette an on-square carries a dot and the current square a white frame.
     """
     colours = _palette(palette)
-    on = np.asarray(torch.as_tensor(mask).detach().cpu().float()) > snap
+    on = np.asarray(mask) > snap
     side = max(3, round(width / len(on)))
     edges = np.round(np.arange(len(on) + 1) * width / len(on)).astype(int)
     bar = np.zeros((side, width, 3))
     rows = np.arange(side)[:, None] - (side - 1) / 2
     for frame, (left, right) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
-        bright = current is None or frame == current
+        level = 1 if frame == current else DIM
         square = bar[:, left:right]
-        square[:] = np.array(colours.on if on[frame] else colours.off) * (BRIGHT if bright else DIM)
+        square[:] = np.array(colours.on if on[frame] else colours.off) * level
         if not colours.shapes or right - left < 4:
             continue
         gap = right - left >= 6
@@ -129,9 +113,8 @@ def mask_bar(mask, current: int | None, width: int, *, palette: str | Palette = 
             square[:, -1:] = square[-1:] = 0
         if on[frame]:
             columns = np.arange(right - left)[None] - (right - left - 1 - gap) / 2
-            dot = np.hypot(rows + gap / 2, columns) <= max(0.8, 0.2 * side)
-            square[dot] = 255 * (BRIGHT if bright else DIM)
-        if current is not None and bright:
+            square[np.hypot(rows + gap / 2, columns) <= max(0.8, 0.2 * side)] = 255 * level
+        if frame == current:
             square[0], square[-1], square[:, 0], square[:, -1] = 255, 255, 255, 255
     return bar.round().astype(np.uint8)
 
@@ -146,41 +129,27 @@ def clip_frames(clip) -> np.ndarray:
 
 
 def describe(explanation: Explanation) -> str:
-    """One sentence about an explanation: the alternative text of its figure.
-
-    Frames count from 1. Example: "I3D guesses 'Turning the camera left' with score 0.93; with frames 3-8 of 16 frozen
-    the score is 0.02, with the same frames reversed 0.41."
-    """
+    """One sentence with the class, the frames (counted from 1) and the scores: the alternative text of a figure."""
     model = {"i3d": "I3D", "clstm": "C-LSTM"}.get(explanation.model, explanation.model)
-    sentence, explained, target = f"{model} guesses '{explanation.P}'", explanation.explained, explanation.target
-    if explained == explanation.guess:
-        sentence += f" with score {explanation.OS:.2f}"
-    else:
-        sentence += f" and gives '{explanation.class_name(explained)}' the score {explanation.OS:.2f}"
-    if explanation.CS is not None:
-        sentence += f", although it is '{explanation.class_name(target)}' (score {explanation.CS:.2f})"
-    mask = explanation.binary_mask.int().tolist()
+    name, target, mask = explanation.class_name, explanation.target, explanation.binary_mask.int().tolist()
+    predicted = explanation.explained == explanation.guess
+    score = "with score" if predicted else f"and gives '{name(explanation.explained)}' the score"
+    wrong = "" if explanation.CS is None else f", although it is '{name(target)}' (score {explanation.CS:.2f})"
+    sentence = f"{model} guesses '{explanation.P}' {score} {explanation.OS:.2f}{wrong}; "
     spans = [str(first) if first == last else f"{first}-{last}" for first, last in frame_runs(mask)]
     if not spans:
-        return (f"{sentence}; none of the {len(mask)} frames is on at the display threshold; under the soft mask the "
-                f"score is {explanation.FS:.2f} frozen and {explanation.RS:.2f} reversed.")
+        return sentence + (f"none of the {len(mask)} frames is on at the display threshold; under the soft mask the "
+                           f"score is {explanation.FS:.2f} frozen and {explanation.RS:.2f} reversed.")
     listed = " and ".join(filter(None, [", ".join(spans[:-1]), spans[-1]]))
     noun = "frame" if sum(mask) == 1 else "frames"
-    return (f"{sentence}; with {noun} {listed} of {len(mask)} frozen the score is {explanation.FS:.2f}, "
-            f"with the same {noun} reversed {explanation.RS:.2f}.")
+    return sentence + (f"with {noun} {listed} of {len(mask)} frozen the score is {explanation.FS:.2f}, "
+                       f"with the same {noun} reversed {explanation.RS:.2f}.")
 
 
-def encode(frames: np.ndarray, fps: float = 6, kind: str = "gif", *, colours: int | None = None,
-           quality: int = 80) -> bytes:
-    """Encode frames as a moving picture: "gif" or "webp", which loop for ever, or "mp4" (H.264).
+def encode(frames: np.ndarray, fps: float = 6, kind: str = "gif", *, quality: int = 80) -> bytes:
+    """Encode frames, uint8 (T,H,W,3), as a "gif" or "webp", which loop for ever, or as an "mp4" (H.264).
 
-    Args:
-        frames: uint8 (T,H,W,3); for an mp4 an odd last row or column is doubled.
-        fps: frames a second.
-        kind: the format.
-        colours: size of a GIF's one palette, 16 to 256; None for the largest of 128, 64 and 48 that keeps the file
-            under `BYTES_PER_PIXEL`.
-        quality: of a WebP, 0-100.
+    quality: of a WebP, 0-100; a GIF has the largest palette that keeps it under `BYTES_PER_PIXEL`.
     """
     frames = _check_frames(frames)
     if not fps > 0:
@@ -192,33 +161,19 @@ def encode(frames: np.ndarray, fps: float = 6, kind: str = "gif", *, colours: in
         return _save([Image.fromarray(frame) for frame in frames], "WEBP", duration, quality=quality, method=4)
     if kind != "gif":
         raise ValueError(f"kind: expected gif, webp or mp4, got {kind!r}")
-    if colours is not None and not 16 <= colours <= 256:
-        raise ValueError(f"colours: expected 16 to 256, got {colours}")
-    for number in (128, 64, 48) if colours is None else (colours,):
-        content = _save(_quantise(frames, number), "GIF", duration, disposal=1, optimize=False)
+    for colours in (128, 64, 48):
+        content = _save(_quantise(frames, colours), "GIF", duration, disposal=1, optimize=False)
         if len(content) <= BYTES_PER_PIXEL * frames[..., 0].size:
             break
     return content
 
 
-def write(path: str | Path, frames: np.ndarray, fps: float = 6, **options) -> Path:
-    """Write frames in one step, in the form that the ending names: .gif, .webp, .mp4, or .png (the first frame)."""
-    kind = Path(path).suffix.lower().lstrip(".")
-    if kind == "png":
-        target = io.BytesIO()
-        Image.fromarray(_check_frames(frames)[0]).save(target, "PNG", optimize=True)
-        return files.atomic_write(path, target.getvalue())
-    return files.atomic_write(path, encode(frames, fps, kind, **options))
+def write(path: str | Path, frames: np.ndarray, fps: float = 6) -> Path:
+    """Write frames in one step, as the form that the path's ending names: .gif, .webp or .mp4."""
+    return files.atomic_write(path, encode(frames, fps, Path(path).suffix.lower().lstrip(".")))
 
 
-def write_gif(path: str | Path, frames: np.ndarray, fps: float = 6, **options) -> Path:
-    """Write frames as a GIF, whatever the ending of the path."""
-    return files.atomic_write(path, encode(frames, fps, "gif", **options))
-
-
-def _palette(palette: str | Palette) -> Palette:
-    if isinstance(palette, Palette):
-        return palette
+def _palette(palette: str) -> Palette:
     if palette not in PALETTES:
         raise ValueError(f"palette: expected one of {', '.join(PALETTES)}, got {palette!r}")
     return PALETTES[palette]
@@ -238,12 +193,8 @@ def _outline(inside: np.ndarray) -> np.ndarray:
 
 
 def _quantise(frames: np.ndarray, colours: int) -> list[Image.Image]:
-    """Map frames to one palette: median cut of a sample of the pixels, refined by k-means, and the bar's colours.
-
-    (An octree is faster and smaller, but tints faces; dithering doubles the file.)
-    """
-    bars = [np.array(colour) * level for palette in PALETTES.values() for colour in (palette.on, palette.off)
-            for level in (DIM, BRIGHT)]  # fmt: skip
+    """Map frames to one palette: median cut of a sample of the pixels (an octree tints faces), and the bar's."""
+    bars = [np.array(colour) * level for palette in PALETTES.values() for colour in palette[:2] for level in (DIM, 1)]
     kept = np.array([*bars, (255,) * 3, (150,) * 3, (0,) * 3]).round().astype(np.uint8)
     pixels = frames.reshape(-1, 3)
     step = max(1, len(pixels) // 40000) | 1  # odd: not in step with the rows

@@ -2,9 +2,6 @@
 
 The templates are static/*.html; names are escaped there. Everything can be read without JavaScript, which adds what
 static/*.js describe; a still stands for a film on paper and for readers who prefer less motion.
-
-    page = html.figure_html(explanation)
-    page = explorer.page_script() + html.results_table([html.TableRow("Moving left", (i3d, clstm), data)])
 """
 
 from __future__ import annotations
@@ -16,9 +13,9 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import jinja2
 import numpy as np
@@ -31,44 +28,30 @@ from interp.show.figure import describe, encode, three_panel
 from interp.study import claims, measures
 
 STATIC = Path(__file__).parent / "static"
-SCORES = {
-    "OS": "original score of the guessed class",
-    "FS": "score with the mask's frames frozen",
-    "RS": "score with the same frames reversed",
-    "CS": "score of the true class where the guess is wrong",
-    "RS/FS": "the order of the frames matters less than their absence where this is well above 1",
-    "length": "mask length: how many frames are on",
-}
+SCORES = ("OS", "FS", "RS", "CS", "RS/FS", "length")
 
 
-@dataclass(frozen=True)
-class TableRow:
+class TableRow(NamedTuple):
     """One clip under the models of the results table."""
 
     label: str
     explanations: Sequence[Explanation]  # one a model
-    explorer: Mapping | None = None  # what `explorer.explorer_data` returns for the clip
+    explorer: Mapping | None = None  # `Explorer.data` of the clip
 
 
-@dataclass(frozen=True)
-class Control:
-    """One setting of a slider. label: its name; values: the words for each place, first to last."""
+class Control(NamedTuple):
+    """One setting of a slider. label: its name; settings: the words for each place, first to last."""
 
     label: str
-    values: Sequence[str]
+    settings: Sequence[str]
     start: int = 0
-    choice: bool = False  # a button for each value instead of a slider
+    choice: bool = False  # a button for each setting instead of a slider
 
 
-def figure_html(explanation: Explanation, frames: np.ndarray | None = None, *, caption: str | None = None,
-                palette: str = "safe", min_width: int = 192) -> str:
-    """Return one moving figure with alternative text, a button that stops all motion, and a caption.
-
-    frames, palette, min_width: as in `figure.three_panel`. caption: by default what it shows and how to read it.
-    """
-    words = describe(explanation)
-    image = _film(explanation, frames, palette=palette, min_width=min_width, lazy=False)
-    return captioned(image, caption or f"{words} {_legend(palette, explanation.perturbation)}")
+def figure_html(explanation: Explanation, min_width: int = 192) -> str:
+    """Return one moving figure with alternative text, a button that stops all motion, and a caption how to read it."""
+    film = _film(explanation, min_width=min_width, lazy=False)
+    return captioned(film, f"{describe(explanation)} {_legend(explanation.perturbation)}")
 
 
 def picture(film: bytes, words: str, *, lazy: bool = True, still: int = 0) -> str:
@@ -92,21 +75,15 @@ def captioned(image: str, caption: str | None = None) -> str:
     return _render("figure.html", image=Markup(image), caption=caption)
 
 
-def results_table(rows: Sequence[TableRow], models: Sequence[str] = ("I3D", "C-LSTM"), *, caption: str | None = None,
-                  palette: str = "safe", panel: int = 128) -> str:
+def results_table(rows: Sequence[TableRow], models: Sequence[str] = ("I3D", "C-LSTM"), *, panel: int = 128) -> str:
     """Return the results table of Mänttäri, Broomé et al., ACCV 2020: scores and figures, sortable and filtered.
 
     The row of a clip has the address #clip-ID. Where rows have explorers, put `explorer.page_script()` on the page.
-
-    models: the one or two names of the columns, in the order of every row's explanations. palette: of the figures;
-    panel: width in pixels of each of their three panels.
+    models: one or two names, in the order of every row's explanations. panel: width in pixels of a figure's panels.
     """
-    if len(models) not in (1, 2):
-        raise ValueError(f"models: expected one or two names, got {len(models)} models")
-    for row in rows:
-        if len(row.explanations) != len(models):
-            raise ValueError(f"row {row.label!r}: expected an explanation for each of {len(models)} models, got "
-                             f"{len(row.explanations)}")
+    counts = {len(row.explanations) for row in rows} | {len(models)}
+    if counts not in ({1}, {2}):
+        raise ValueError(f"expected one or two models and an explanation for each in every row, got {sorted(counts)}")
     explanations = [explanation for row in rows for explanation in row.explanations]
     keys = [key for key in SCORES if key != "CS" or any(explanation.CS is not None for explanation in explanations)]
     numbers, figure = list(enumerate(keys)), [(0, None)]
@@ -116,8 +93,7 @@ def results_table(rows: Sequence[TableRow], models: Sequence[str] = ("I3D", "C-L
     for row, address in zip(rows, _addresses([row.explanations[0].id for row in rows]), strict=True):
         right = "".join(str(int(e.guess == e.target)) for e in row.explanations if e.target is not None)
         cells = [_score(row.explanations[place], key) if key else
-                 Markup(_film(row.explanations[place], palette=palette, min_width=panel, quality=60))
-                 for place, _, key in columns]
+                 Markup(_film(row.explanations[place], min_width=panel, quality=60)) for place, _, key in columns]
         lines.append((row, address, right, list(zip(columns, cells, strict=True))))
     labels = list(dict.fromkeys(row.label for row in rows))
     menus = [("Class", "by-class", {"": f"all {len(labels)}", **dict(zip(labels, labels, strict=True))})]
@@ -125,42 +101,28 @@ def results_table(rows: Sequence[TableRow], models: Sequence[str] = ("I3D", "C-L
         options = {"1": "right", "0": "wrong"} if len(models) == 1 else {
             "11": "both right", "10": f"only {models[0]} right", "01": f"only {models[1]} right", "00": "both wrong"}
         menus.append(("Guesses", "by-guess", {"": "all", **options}))
-    caption = f"{caption or 'Scores, maps and masks of ' + ' and '.join(models) + '.'} {_legend(palette)}"
-    return _render("comparison.html", models=models, menus=menus, caption=caption, columns=columns, rows=lines,
-                   titles=SCORES)
+    caption = f"Scores, maps and masks of {' and '.join(models)}. {_legend()}"
+    return _render("comparison.html", models=models, menus=menus, caption=caption, columns=columns, rows=lines)
 
 
-def slider(controls: Sequence[Control], views: Sequence[str], words: Sequence[str], *, name: str,
-           caption: str | None = None) -> str:
+def slider(controls: Sequence[Control], views: Sequence[str], words: Sequence[str], *, name: str) -> str:
     """Return controls over views made beforehand, of which the page shows one; without JavaScript, a table of words.
 
-    Args:
-        controls: settings count like the places of an array, the last control fastest.
-        views: HTML for every setting, such as `picture`; not escaped.
-        words: what each view shows, below it.
-        name: id of this slider on its page.
-        caption: below the words.
+    Settings count like the places of an array, the last control fastest. For each of them, views: HTML, such as
+    `picture`, not escaped; words: what it shows. name: id of this slider on its page.
     """
-    sizes = [len(control.values) for control in controls]
-    if not controls or len(views) != math.prod(sizes) or len(words) != math.prod(sizes):
+    sizes = [len(control.settings) for control in controls]
+    if not len(views) == len(words) == math.prod(sizes):
         raise ValueError(f"expected a view and words for each of {math.prod(sizes)} settings, got {len(views)} views "
                          f"and {len(words)} words")
-    check_id(name)
-    for control, size in zip(controls, sizes, strict=True):
-        if not 0 <= control.start < size:
-            raise ValueError(f"{control.label}: expected a start from 0 to {size - 1}, got {control.start}")
-    values = [list(control.values) for control in controls]
-    return _render("slider.html", name=name, controls=controls, views=views, words=words, caption=caption,
-                   first=int(np.ravel_multi_index([control.start for control in controls], sizes)),
-                   settings=list(itertools.product(*values)),
-                   data={"sizes": sizes, "values": values, "views": list(views), "words": list(words)})
+    values = [list(control.settings) for control in controls]
+    first = int(np.ravel_multi_index([control.start for control in controls], sizes))
+    data = {"sizes": sizes, "values": values, "views": list(views), "words": list(words)}
+    return _render("slider.html", name=name, controls=controls, first=first, rows=itertools.product(*values), **data)
 
 
 def verdict_table(rows: Sequence[claims.Row], embedded: bool = False) -> str:
-    """Markdown with a line for each claim: clips, both means, difference, effect, corrected p and verdict.
-
-    embedded: the rows are about the embedded data, which the claims then name.
-    """
+    """Markdown with a line for each claim; embedded: the claims name the embedded data."""
     heads = ["claim", "clips", "first", "second", "difference, 95% interval", "effect", "p", "verdict"]
     for place, names in enumerate(zip(*{row.claim.names for row in rows}, strict=True)):
         heads[2 + place] = names[0] if len(set(names)) == 1 else ("network", "against")[place]
@@ -176,10 +138,7 @@ def verdict_table(rows: Sequence[claims.Row], embedded: bool = False) -> str:
 
 def claim_table(columns: Mapping[str, tuple[Sequence[claims.Row], Mapping[str, str]]],
                 listed: Sequence[claims.Claim]) -> str:
-    """Markdown with a line for each claim and a column for each set of results.
-
-    columns: name -> what `claims.judge` and `claims.untested` returned; the reason stands where there is no result.
-    """
+    """Markdown with a line for each claim, and a column for the name of each (`claims.judge`, `claims.untested`)."""
     lines = []
     for claim in listed:
         cells = [_claim_words(claim)]
@@ -223,12 +182,6 @@ def json_text(value) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
-def check_id(name: str) -> None:
-    """ValueError for a name that cannot be an id of an element."""
-    if not re.fullmatch(r"[A-Za-z][\w-]*", name):
-        raise ValueError(f"id: expected letters, digits, - and _, a letter first, got {name!r}")
-
-
 @cache
 def static(name: str) -> str:
     """The text of a file in static/."""
@@ -247,40 +200,33 @@ def _render(template: str, **values) -> str:
     return _templates().get_template(template).render(values)  # plain: Markup would escape what is added to it
 
 
-def _legend(palette: str, perturbation: str = "freeze") -> str:
+def _legend(perturbation: str = "freeze") -> str:
     """How to read a figure, for its caption."""
     done = {"freeze": "frozen", "reverse": "reversed", "shuffle": "shuffled", "blur": "blurred"}
     done = done.get(perturbation, f"perturbed ({perturbation})")
-    squares = {
-        "safe": f"an orange square with a dot is on ({done}), a blue one off; the current one is framed",
-        "paper": f"a red square is on ({done}), a green one off; the current one is bright",
-    }
-    return ("Left to right: the clip; Grad-CAM, brighter where the decision rests; the clip with the mask's "
-            f"frames {done}. In the bar of frames {squares[palette]}.")
+    return (f"Left to right: the clip; Grad-CAM, brighter where the decision rests; the clip with the mask's frames "
+            f"{done}. In the bar of frames an orange square with a dot is on ({done}), a blue one off; the current one "
+            "is framed.")
 
 
-def _film(explanation: Explanation, frames=None, *, lazy: bool = True, quality: int = 80, **options) -> str:
+def _film(explanation: Explanation, *, min_width: int, lazy: bool = True, quality: int = 80) -> str:
     """The three panels as a picture; its still is the middle one of the frames that are on, or of all."""
-    film = encode(three_panel(explanation, frames, **options), kind="webp", quality=quality)
+    film = encode(three_panel(explanation, min_width=min_width), kind="webp", quality=quality)
     on = np.flatnonzero(explanation.binary_mask).tolist() or range(len(explanation.mask))
     return picture(film, describe(explanation), lazy=lazy, still=on[len(on) // 2])
 
 
-def _addresses(ids: Sequence) -> list[str]:
+def _addresses(ids: Sequence[str]) -> list[str]:
     """clip-ID for every id, in the letters that an address may hold; repeated ones are numbered."""
-    addresses: list[str] = []
-    for name in ids:
-        plain = "clip-" + re.sub(r"[^A-Za-z0-9_-]+", "-", str(name))
-        same = sum(re.fullmatch(rf"{re.escape(plain)}(--\d+)?", other) is not None for other in addresses)
-        addresses.append(f"{plain}--{same + 1}" if same else plain)
-    return addresses
+    plain = ["clip-" + re.sub(r"[^A-Za-z0-9_-]+", "-", name) for name in ids]
+    counts = [plain[: place + 1].count(name) for place, name in enumerate(plain)]
+    return [name if count == 1 else f"{name}--{count}" for name, count in zip(plain, counts, strict=True)]
 
 
 def _score(explanation: Explanation, key: str) -> tuple[str, str]:
     """A cell's number to sort by, and as it is shown; "" and a dash where there is none."""
     if key == "length":
-        length = str(int(explanation.binary_mask.sum()))
-        return length, length
+        return (str(int(explanation.binary_mask.sum())),) * 2
     if key != "RS/FS":
         value = getattr(explanation, key)
         return ("", "–") if value is None else (f"{value:.6g}", f"{value:.3f}")

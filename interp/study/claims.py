@@ -3,15 +3,9 @@
 CLAIMS are those of Mänttäri, Broomé et al., ACCV 2020, TRUTH our own about the known truth. A table has one row a clip,
 network and training seed (`record.read().table`, `published.table()`); a clip's number is its mean over the seeds. All
 claims judged together are one family for Holm's correction.
-
-    >>> rows = judge(published.table())
-    >>> rows[0].claim.words, rows[0].verdict.word
-    ("On Something-Something, I3D's masks are shorter", 'supported')
 """
 
-from __future__ import annotations
-
-from collections import Counter
+from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,53 +49,11 @@ class Claim:
         return NAMES[self.models[0]], "chance" if self.chance else NAMES[self.models[1]]
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """The numbers of a claim, of the clips that have both."""
-
-    first_seeds: np.ndarray  # (S,N)
-    second_seeds: np.ndarray
-    first: np.ndarray  # (N,) means over the seeds
-    second: np.ndarray
-    classes: list[str]  # of the clips
-    ids: list[str]
-    left_out: tuple[tuple[str, str], ...]  # (id, reason) of the other clips
-
-
-@dataclass(frozen=True)
-class Row:
-    """A judged claim."""
-
-    claim: Claim
-    result: statistics.Paired
-    p: float  # corrected
-    verdict: statistics.Verdict
-    left_out: tuple[tuple[str, str], ...]
-    seeds: statistics.Seeds | None  # None for a claim about chance
-
-
-def _of_the_paper(dataset: str) -> tuple[Claim, ...]:
-    rows = (("I3D attends to fewer blobs", "blobs", -1, True), ("I3D attends to larger blobs", "blob_size", 1, True),
-            ("I3D attends to more central blobs", "blob_distance", -1, True),
-            ("RS/FS is higher for I3D", "ratio", 1, True),
-            ("freezing takes more of I3D's score", "drop_freeze", 1, False),
-            ("reversing takes more of I3D's score", "drop_reverse", 1, False))  # fmt: skip
-    return tuple(Claim(STARTS[dataset] + words, dataset, key, side, paper=paper) for words, key, side, paper in rows)
-
-
-def _of_the_truth(dataset: str) -> tuple[Claim, ...]:
-    on = STARTS[dataset]
-    above = (("agreement", "chance_agreement", "masks agree with the known interval more than chance does"),
-             ("pointing_in_time", "known_share", "masks are highest in the known interval more often than by chance"),
-             ("in_boxes", "boxes_share", "maps lie on what acts more than an even map does"),
-             ("pointing_in_space", "boxes_share", "maps are highest on what acts more often than by chance"))
-    return (
-        *(Claim(f"{on}{name}'s {words}", dataset, key, 1, paper=False, models=(model, model), chance=chance)
-          for key, chance, words in above for model, name in (("i3d", "I3D"), ("clstm", "the C-LSTM"))),
-        Claim(f"{on}I3D's masks agree with the known interval more than the C-LSTM's", dataset, "agreement", 1,
-              paper=False),
-        Claim(f"{on}I3D's maps lie on what acts more than the C-LSTM's", dataset, "in_boxes", 1, paper=False),
-    )  # fmt: skip
+# The numbers of a claim, of the clips that have both: those of each seed (S,N) and their means (N,), the clips' classes
+# and ids, and (id, reason) of the other clips.
+Pairs = namedtuple("Pairs", "first_seeds second_seeds first second classes ids left_out")
+# A judged claim: statistics.Paired, corrected p, statistics.Verdict, and statistics.Seeds (None for one about chance).
+Row = namedtuple("Row", "claim result p verdict left_out seeds")
 
 
 CLAIMS = (
@@ -109,16 +61,31 @@ CLAIMS = (
     Claim(SOMETHING + "I3D's masks are shorter where the camera does not turn", "something", "length", -1, False),
     Claim(SOMETHING + "I3D's masks are the longer ones where the camera turns", "something", "length", 1, True),
     Claim(KTH + "I3D's masks are shorter", "kth", "length", -1),
-    *_of_the_paper("something"), *_of_the_paper("kth"),
+    *(Claim(start + words, dataset, key, side, paper=not key.startswith("drop"))
+      for dataset, start in STARTS.items() for words, key, side in (
+          ("I3D attends to fewer blobs", "blobs", -1), ("I3D attends to larger blobs", "blob_size", 1),
+          ("I3D attends to more central blobs", "blob_distance", -1), ("RS/FS is higher for I3D", "ratio", 1),
+          ("freezing takes more of I3D's score", "drop_freeze", 1),
+          ("reversing takes more of I3D's score", "drop_reverse", 1))),
 )  # fmt: skip
-TRUTH = (*_of_the_truth("something"), *_of_the_truth("kth"))
+_OVER_CHANCE = (
+    ("masks agree with the known interval more than chance does", "agreement", "chance_agreement"),
+    ("masks are highest in the known interval more often than by chance", "pointing_in_time", "known_share"),
+    ("maps lie on what acts more than an even map does", "in_boxes", "boxes_share"),
+    ("maps are highest on what acts more often than by chance", "pointing_in_space", "boxes_share"),
+)
+_OVER_C_LSTM = (("I3D's masks agree with the known interval more than the C-LSTM's", "agreement"),
+                ("I3D's maps lie on what acts more than the C-LSTM's", "in_boxes"))  # fmt: skip
+TRUTH = tuple(claim for dataset, start in STARTS.items() for claim in (
+    *(Claim(f"{start}{name}'s {words}", dataset, key, 1, None, False, (model, model), chance)
+      for words, key, chance in _OVER_CHANCE for model, name in (("i3d", "I3D"), ("clstm", "the C-LSTM"))),
+    *(Claim(start + words, dataset, key, 1, paper=False) for words, key in _OVER_C_LSTM)))  # fmt: skip
 
 
 def pairs(table: Any, claim: Claim, *, only_right: bool = False) -> Pairs:
-    """The claim's numbers on the same clips.
+    """The claim's numbers on the same clips; ValueError where a clip is missing under a network or a seed.
 
-    A clip is left out where either side has no number for any seed, and with `only_right` where any network's
-    prediction is wrong. ValueError where a network is missing, or a clip stands under only one network or seed.
+    A clip is left out where either side has no number for any seed, and with `only_right` where a prediction is wrong.
     """
     table = table[(table["flavour"] == claim.dataset) & table["model"].isin(claim.models)]
     if claim.turns is not None:
@@ -126,29 +93,23 @@ def pairs(table: Any, claim: Claim, *, only_right: bool = False) -> Pairs:
     sides = [[rows.set_index("id") for _, rows in table[table["model"] == model].groupby("seed")]
              for model in claim.models]
     if not all(sides):
-        raise ValueError(f"expected {' and '.join(claim.names)} in the table for the claim {claim.words!r}, got "
-                         f"{sorted(table['model'].unique())}")
-    runs = [rows for side in sides for rows in side]
+        raise ValueError(f"expected {' and '.join(claim.names)} in the table, got {sorted(table['model'].unique())}")
+    runs = sum(sides, [])
     ids = list(runs[0].index)
-    if unpaired := sorted(set().union(*(set(rows.index) ^ set(ids) for rows in runs))):
-        raise ValueError(f"expected the same clips under both, got {', '.join(unpaired[:5])} under only one model or "
-                         "seed")  # fmt: skip
-    reasons: dict[str, str] = {}
-    numbers = []
+    if unpaired := sorted(set().union(*(rows.index.symmetric_difference(ids) for rows in runs))):
+        raise ValueError(f"expected the same clips under both, got {unpaired[:5]} under only one model or seed")
+    left_out, numbers = {}, []
     for side, key in zip(sides, (claim.key, claim.chance or claim.key), strict=True):
-        seeds = np.stack([measures.column(rows.loc[ids], key) for rows in side])  # (S,N)
-        numbers.append(seeds)
-        for place in np.flatnonzero(~np.isfinite(seeds).any(axis=0)):
-            reasons.setdefault(ids[place], measures.reasons(side[0].loc[[ids[place]]], key)[0])
-    if only_right:
-        wrong = {name: "guessed wrong" for rows in runs for name in rows.index[rows["P"] != rows["label_name"]]}
-        reasons = wrong | reasons
-    kept = [place for place, name in enumerate(ids) if name not in reasons]
+        numbers.append(np.stack([measures.column(rows.loc[ids], key) for rows in side]))  # (S,N)
+        for place in np.flatnonzero(~np.isfinite(numbers[-1]).any(axis=0)):
+            left_out.setdefault(ids[place], measures.reasons(side[0].loc[[ids[place]]], key)[0])
+    for rows in runs if only_right else ():
+        left_out = dict.fromkeys(rows.index[rows["P"] != rows["label_name"]], "guessed wrong") | left_out
+    kept = [place for place, name in enumerate(ids) if name not in left_out]
     first, second = (seeds[:, kept] for seeds in numbers)
-    labels = runs[0].loc[ids, "label_name"].tolist()
-    return Pairs(first, second, statistics.mean_of_seeds(first), statistics.mean_of_seeds(second),
-                 [labels[place] for place in kept], [ids[place] for place in kept],
-                 tuple((name, reasons[name]) for name in ids if name in reasons))  # fmt: skip
+    return Pairs(first, second, np.nanmean(first, axis=0), np.nanmean(second, axis=0),
+                 runs[0].loc[ids, "label_name"].iloc[kept].tolist(), [ids[place] for place in kept],
+                 tuple((name, left_out[name]) for name in ids if name in left_out))  # fmt: skip
 
 
 def judge(table: Any, claims: Sequence[Claim] = CLAIMS, *, only_right: bool = False,
@@ -179,20 +140,17 @@ def untested(table: Any, claims: Sequence[Claim] = CLAIMS, *, only_right: bool =
     return reasons
 
 
-def exception(table: Any, dataset: str = "something") -> statistics.Groups:
-    """Whether I3D's masks are shorter by less in classes that turn the camera than elsewhere.
-
-    Compares the classes' mean differences in length (I3D - C-LSTM): turns first, other classes second; uncorrected.
-    """
-    numbers = pairs(table, Claim("", dataset, "length", -1))
-    difference, classes = numbers.first - numbers.second, np.array(numbers.classes)
-    means = {name: float(difference[classes == name].mean()) for name in dict.fromkeys(numbers.classes)}
-    turns, others = ([mean for name, mean in means.items() if name.startswith(CAMERA_TURNS) is turn]
-                     for turn in (True, False))  # fmt: skip
-    return statistics.compare_groups(turns, others, 1)
+def exception(table: Any) -> statistics.Groups:
+    """Whether the classes' mean differences in length (I3D - C-LSTM) are larger where the camera turns; uncorrected."""
+    groups = []
+    for turns in (True, False):
+        numbers = pairs(table, Claim("", "something", "length", -1, turns))
+        difference, classes = numbers.first - numbers.second, np.array(numbers.classes)
+        groups.append([float(difference[classes == name].mean()) for name in dict.fromkeys(numbers.classes)])
+    return statistics.compare_groups(*groups, 1)
 
 
 def summary(rows: Sequence[Row]) -> dict[str, int]:
     """How many of the paper's claims are "supported", "contradicted" and "not decided"."""
-    words = Counter(row.verdict.word for row in rows if row.claim.paper)
-    return {word: words[word] for word in ("supported", "contradicted", "not decided")}
+    words = [row.verdict.word for row in rows if row.claim.paper]
+    return {word: words.count(word) for word in ("supported", "contradicted", "not decided")}

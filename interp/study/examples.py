@@ -1,7 +1,5 @@
 """One clip of each class for a table, chosen by a rule that does not look at the explanations."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -12,17 +10,13 @@ from interp.data import VideoDataset, to_clip
 
 
 def first_right(models: Sequence[nn.Module], dataset: VideoDataset, tries: int | None = None) -> list[int]:
-    """For each class with clips the index of its first clip that every model predicts right, else of its first.
-
-    tries: how many clips of a class are looked at; None: all.
-    """
-    places = _places(dataset, tries)
-    chosen = _first(models, dataset, places, right=True)
+    """For each class the index of its first clip (of `tries`) that every model predicts right, else of its first."""
+    chosen = _first(models, dataset, places := _places(dataset, tries), right=True)
     return [chosen.get(label, indices[0]) for label, indices in places.items()]
 
 
 def first_wrong(models: Sequence[nn.Module], dataset: VideoDataset, tries: int | None = None) -> list[int]:
-    """For each class that has one, the index of its first clip that some model predicts wrong."""
+    """For each class that has one, the index of its first clip (of `tries`) that some model predicts wrong."""
     return list(dict(sorted(_first(models, dataset, _places(dataset, tries), right=False).items())).values())
 
 
@@ -32,8 +26,7 @@ def short_name(label: str) -> str:
     words = [word for word in label.split() if word.lower() not in everywhere]
     while words and words[-1].lower() in "in from somewhere to with".split():
         words.pop()
-    short = " ".join(words) or label
-    return short[:1].upper() + short[1:]
+    return (short := " ".join(words) or label)[:1].upper() + short[1:]
 
 
 def _places(dataset: VideoDataset, tries: int | None) -> dict[int, list[int]]:

@@ -4,10 +4,9 @@ Axes: masks and known (B,T), 1 = perturbed and 1 = in the known interval; scores
 frame a list of (x0, y0, x1, y1) in 0..1. Frames count from 0, and a frame is on where its mask is above 0.5.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import namedtuple
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,20 +44,23 @@ def last_frame(masks: Tensor) -> Tensor:
     return masks.shape[1] - 1 - first_frame(_on(masks).flip(1))
 
 
-def drop(original: Tensor, perturbed: Tensor, frozen: Tensor | None = None) -> Tensor:
-    """What the perturbation takes from the score (B,): OS-FS or OS-RS.
+def is_central_start(masks: Tensor) -> Tensor:
+    """Whether each mask (B,) can be a central start: one run, as many frames off before as after it, at least one."""
+    before, after = first_frame(masks), masks.shape[1] - 1 - last_frame(masks)
+    return (runs(masks) == 1) & (before == after) & (before > 0)
 
-    With `frozen`, the score of the fully frozen clip, it is divided by OS-frozen; nan where that is not above 0.
-    """
+
+def drop(original: Tensor, perturbed: Tensor, frozen: Tensor | None = None) -> Tensor:
+    """OS-FS or OS-RS (B,); with `frozen`, as a share of OS-frozen, which the fully frozen clip loses, nan if none."""
     if frozen is None:
         return original - perturbed
     return torch.where(original > frozen, (original - perturbed) / (original - frozen), torch.nan)
 
 
 def order_ratio(reversed_score: Tensor, frozen_score: Tensor, resolution: float = 0.0) -> Tensor:
-    """RS/FS (B,); well above 1, the frames' order matters less than their presence (Mänttäri et al., ACCV 2020).
+    """RS/FS (B,), after Mänttäri et al., ACCV 2020: well above 1, frames' order matters less than their presence.
 
-    resolution: the step of printed scores. One below half a step counts as half a step; nan where both are so small.
+    resolution: the step of printed scores. Below half a step, a score counts as that; nan where both are so small.
     """
     half = resolution / 2
     ratio = reversed_score.clamp(min=half) / frozen_score.clamp(min=half)
@@ -84,10 +86,7 @@ def single_runs(num_frames: int, number: int) -> Tensor:
 
 
 def pointing_in_time(masks: Tensor, known: Tensor) -> Tensor:
-    """Pointing game in time (B,), after Zhang et al., ECCV 2016: the share of known frames among the mask's highest.
-
-    By chance it is `known.float().mean(dim=1)`.
-    """
+    """Pointing game in time (B,), after Zhang et al., ECCV 2016: the share of known frames among the mask's highest."""
     known = _pair(masks, known)[1]
     highest = masks.float() == masks.float().amax(dim=1, keepdim=True)
     return (highest & known).sum(dim=1) / highest.sum(dim=1)
@@ -106,20 +105,15 @@ def _on(masks: Tensor) -> Tensor:
     return masks if masks.dtype == torch.bool else masks > 0.5
 
 
-@dataclass(frozen=True)
-class Blobs:
-    """Blobs of each frame, arrays (T,); size and distance are nan in a frame without one."""
-
-    count: np.ndarray
-    size: np.ndarray  # mean share of the picture that a blob covers
-    distance: np.ndarray  # of the centres from the picture's middle: 0 there, 1 in a corner; weighted by size
+# Arrays (T,): blobs of each frame; the mean share of the picture that one covers; their centres' distance from the
+# picture's middle, weighted by size: 0 there, 1 in a corner. Size and distance are nan in a frame without a blob.
+Blobs = namedtuple("Blobs", "count size distance")
 
 
 def blobs(maps, threshold: float = THRESHOLD, grid: int | None = GRID) -> Blobs:
-    """Connected regions of each frame's map above `threshold`; points that share a side connect.
+    """Connected regions of each frame's map (T,H,W) in [0,1] above `threshold`; points that share a side connect.
 
-    maps: (T,H,W) in [0,1]. grid: points a side to which frames are enlarged first, so that maps of coarse and of fine
-    layers are cut alike; None keeps the layer's own.
+    grid: points a side to which frames are enlarged first, so that maps of coarse and fine layers are cut alike.
     """
     ndimage, maps = import_extra("scipy.ndimage"), _maps(maps)
     if maps.size and not (maps.min() >= 0 and maps.max() <= 1):
@@ -173,62 +167,55 @@ def pointing_in_space(maps, boxes: Sequence[Sequence[Sequence[float]]]) -> np.nd
 
 
 def _maps(maps) -> np.ndarray:
-    maps = torch.as_tensor(maps).detach().cpu().double().numpy()
+    maps = np.asarray(maps.detach().cpu() if hasattr(maps, "detach") else maps, dtype=np.float64)
     if maps.ndim != 3:
         raise ValueError(f"expected maps as (T,H,W), got {maps.shape}; one map is map[None]")
     return maps
 
 
-@dataclass(frozen=True)
-class Measure:
-    """A number for each row of a table, such as the record."""
-
-    name: str
-    unit: str
-    source: str  # the function that makes the number, below `interp`
-    of: Callable[..., Tensor] | None  # makes (N,) of the columns `needs`, each (N,) or (N,T); None: the column itself
-    needs: tuple[str, ...]
-    digits: int = 2
-    why: str = ""  # the reason where the columns are there and yet give no number
+# A number for each row of a table. source: the function that makes it, below `interp`; of: makes (N,) of the columns
+# `needs`, each (N,) or (N,T), None where the number is the column itself; why: the reason where it gives no number.
+Measure = namedtuple("Measure", "name unit source of needs digits why", defaults=(2, ""))
 
 
 def _share(original: Tensor, perturbed: Tensor, frozen: Tensor) -> Tensor:
     return torch.where(original - frozen >= LEAST_DROP, drop(original, perturbed, frozen), torch.nan)
 
 
+def _log_ratio(*scores: Tensor) -> Tensor:
+    return order_ratio(*scores, RESOLUTION).log10()
+
+
 NO_FRAME, NO_BLOB = "no frame is on", "no blob in any frame"
 NO_BOX = "no box in any frame where the map is not empty"
 SMALL = f"freezing the whole clip takes less than {LEAST_DROP:g} of the score"
 BOTH_SMALL = f"RS and FS of one model are both below {RESOLUTION / 2:g}"
-_MASK, _KNOWN, _PART, _SHARE = ("mask",), ("mask", "known"), "of the picture", "of the whole clip's drop"
-_ROWS = (
-    ("length", "mask length", "frames", "length", length, _MASK),
-    ("runs", "runs", "", "runs", runs, _MASK),
-    ("first", "first frame", "frames", "first_frame", first_frame, _MASK, 2, NO_FRAME),
-    ("last", "last frame", "frames", "last_frame", last_frame, _MASK, 2, NO_FRAME),
-    ("drop_freeze", "drop OS − FS", "of the score", "drop", drop, ("OS", "FS"), 3),
-    ("drop_reverse", "drop OS − RS", "of the score", "drop", drop, ("OS", "RS"), 3),
-    ("share_freeze", "share of the drop, frozen", _SHARE, "drop", _share, ("OS", "FS", "frozen"), 2, SMALL),
-    ("share_reverse", "share of the drop, reversed", _SHARE, "drop", _share, ("OS", "RS", "frozen"), 2, SMALL),
-    ("ratio", "RS/FS", "powers of ten", "order_ratio",
-     lambda *scores: order_ratio(*scores, RESOLUTION).log10(), ("RS", "FS"), 2, BOTH_SMALL),
-    ("regret", "regret", "of the loss", "core.windows.regret", None, ("regret",), 3),
-    ("blobs", "blobs a frame", "blobs", "blobs", None, ("blobs",)),
-    ("blob_size", "size of a blob", _PART, "blobs", None, ("blob_size",), 2, NO_BLOB),
-    ("blob_distance", "blobs' distance to the centre", "of centre to corner", "blobs", None, ("blob_distance",), 2,
+_PART, _SHARE = "of the picture", "of the whole clip's drop"
+_ROWS = (  # the key, then as in Measure
+    ("length", "mask length", "frames", "length", length, "mask"),
+    ("runs", "runs", "", "runs", runs, "mask"),
+    ("first", "first frame", "frames", "first_frame", first_frame, "mask", 2, NO_FRAME),
+    ("last", "last frame", "frames", "last_frame", last_frame, "mask", 2, NO_FRAME),
+    ("drop_freeze", "drop OS − FS", "of the score", "drop", drop, "OS FS", 3),
+    ("drop_reverse", "drop OS − RS", "of the score", "drop", drop, "OS RS", 3),
+    ("share_freeze", "share of the drop, frozen", _SHARE, "drop", _share, "OS FS frozen", 2, SMALL),
+    ("share_reverse", "share of the drop, reversed", _SHARE, "drop", _share, "OS RS frozen", 2, SMALL),
+    ("ratio", "RS/FS", "powers of ten", "order_ratio", _log_ratio, "RS FS", 2, BOTH_SMALL),
+    ("regret", "regret", "of the loss", "core.windows.regret", None, "regret", 3),
+    ("blobs", "blobs a frame", "blobs", "blobs", None, "blobs"),
+    ("blob_size", "size of a blob", _PART, "blobs", None, "blob_size", 2, NO_BLOB),
+    ("blob_distance", "blobs' distance to the centre", "of centre to corner", "blobs", None, "blob_distance", 2,
      NO_BLOB),
-    ("in_boxes", "share of the map in the boxes", "of the map", "share_in_boxes", None, ("in_boxes",), 2, NO_BOX),
-    ("pointing_in_space", "pointing game in space", "of the frames", "pointing_in_space", None, ("pointing",), 2,
-     NO_BOX),
-    ("boxes_share", "the boxes' share of the picture", _PART, "share_in_boxes", None, ("boxes_share",), 2, NO_BOX),
-    ("agreement", "agreement with the known interval", "", "agreement", agreement, _KNOWN),
-    ("chance_agreement", "agreement by chance", "", "chance_agreement", chance_agreement, _KNOWN),
-    ("pointing_in_time", "pointing game in time", "", "pointing_in_time", pointing_in_time, _KNOWN),
-    ("known_share", "known share of the frames", "", "data.truth.interval_mask",
-     lambda known: known.mean(dim=1), ("known",)),
+    ("in_boxes", "share of the map in the boxes", "of the map", "share_in_boxes", None, "in_boxes", 2, NO_BOX),
+    ("pointing_in_space", "pointing game in space", "of the frames", "pointing_in_space", None, "pointing", 2, NO_BOX),
+    ("boxes_share", "the boxes' share of the picture", _PART, "share_in_boxes", None, "boxes_share", 2, NO_BOX),
+    ("agreement", "agreement with the known interval", "", "agreement", agreement, "mask known"),
+    ("chance_agreement", "agreement by chance", "", "chance_agreement", chance_agreement, "mask known"),
+    ("pointing_in_time", "pointing game in time", "", "pointing_in_time", pointing_in_time, "mask known"),
+    ("known_share", "known share of the frames", "", "data.truth.interval_mask", partial(torch.mean, dim=1), "known"),
 )
-MEASURES = {key: Measure(name, unit, source if "." in source else f"study.measures.{source}", *rest)
-            for key, name, unit, source, *rest in _ROWS}  # fmt: skip
+MEASURES = {key: Measure(name, unit, source if "." in source else f"study.measures.{source}", of, tuple(needs.split()),
+                         *rest) for key, name, unit, source, of, needs, *rest in _ROWS}  # fmt: skip
 
 
 def column(table: Any, key: str) -> np.ndarray:
@@ -245,7 +232,7 @@ def column(table: Any, key: str) -> np.ndarray:
 
 def reasons(table: Any, key: str) -> list[str]:
     """For every row why it gives no number of that measure, "" where it does."""
-    measure, columns, complete = _columns(table, key)
+    measure, _, complete = _columns(table, key)
     missing = measure.why if measure.why and not measure.of else f"no number for {' and '.join(measure.needs)}"
     words = np.where(complete, measure.why, missing)
     if "error" in table:

@@ -4,13 +4,10 @@ From Mänttäri, Broomé et al., ACCV 2020 (arXiv 2002.00367): scores of two tab
 the overlays of every figure: 31 clips of Something-Something and 8 of KTH, each under both models.
 """
 
-from __future__ import annotations
-
 import csv
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -30,20 +27,19 @@ class Result:
     id: str  # the video's name
     model: str
     mask: np.ndarray  # bool (T), True = perturbed
+    map: np.ndarray  # (t,h,w) in [0,1] on the layer's grid; one map of I3D stands for T/t frames
+    part: str  # "main" for clips that the paper shows, "appendix" for those drawn at random
     OS: float | None = None
     FS: float | None = None
     RS: float | None = None
     CS: float | None = None
     P: str | None = None
-    map: np.ndarray | None = None  # (t,h,w) in [0,1] on the layer's grid; one map of I3D stands for T/t frames
-    part: str = ""  # "main" for clips that the paper shows, "appendix" for those drawn at random
 
 
 def results(dataset: str | None = None, model: str | None = None) -> list[Result]:
     """All published figures, or those of one dataset or model; both models' clips are in the same order."""
-    for name, names in ((dataset, DATASETS), (model, MODELS)):
-        if name is not None and name not in names:
-            raise ValueError(f"expected one of {', '.join(names)}, or None for all, got {name!r}")
+    if dataset not in (None, *DATASETS) or model not in (None, *MODELS):
+        raise ValueError(f"expected one of {DATASETS} and of {MODELS}, or None for all, got {dataset!r} and {model!r}")
     return [result for result in _all() if dataset in (None, result.dataset) and model in (None, result.model)]
 
 
@@ -52,8 +48,7 @@ def typing_errors() -> list[dict[str, str]]:
     return _rows("typing_errors.csv")
 
 
-@cache
-def table() -> Any:
+def table():
     """All published figures as a DataFrame with the record's columns, as far as they are known; seed is 0."""
     return import_extra("pandas").DataFrame([
         {"flavour": result.dataset, "model": result.model, "seed": 0, "id": result.id, "label_name": result.class_name,
@@ -65,21 +60,16 @@ def table() -> Any:
 def _all() -> tuple[Result, ...]:
     scores = {(row["video_id"], row["model"]): row for row in _rows("scores.csv")}
     names = {row["class_id"]: row["class_name"] for row in scores.values()}
-    figures = []
-    with np.load(DATA / "maps.npz", allow_pickle=False) as maps:
-        for row in _rows("masks.csv"):
-            prefix = {"something": "smth"}.get(row["dataset"], row["dataset"])
-            heat = maps["_".join((prefix, row["class_id"], row["video_id"], row["model"]))].astype(np.float32)
-            mask = np.array([digit == "1" for digit in row["mask"]])
-            mask.flags.writeable = heat.flags.writeable = False  # shared by all callers
-            printed = scores.get((row["video_id"], row["model"]), {})
-            numbers = {key: float(printed[key]) if printed.get(key) else None for key in ("OS", "FS", "RS", "CS")}
-            figures.append(Result(row["dataset"], names.get(row["class_id"], row["class_id"]), row["video_id"],
-                                  row["model"], mask, **numbers, P=printed.get("P") or None, map=heat,
-                                  part=row["part"]))  # fmt: skip
+    figures, maps = [], np.load(DATA / "maps.npz", allow_pickle=False)
+    for row in _rows("masks.csv"):
+        dataset, name, video, model = (row[key] for key in ("dataset", "class_id", "video_id", "model"))
+        heat_map = maps[f"{dataset.replace('something', 'smth')}_{name}_{video}_{model}"].astype(np.float32)
+        printed = {key: text for key, text in scores.get((video, model), {}).items() if text}
+        numbers = {key: float(printed[key]) for key in ("OS", "FS", "RS", "CS") if key in printed}
+        figures.append(Result(dataset, names.get(name, name), video, model, np.array(list(row["mask"])) == "1",
+                              heat_map, row["part"], P=printed.get("P"), **numbers))  # fmt: skip
     return tuple(sorted(figures, key=lambda one: (DATASETS.index(one.dataset), one.class_name, one.id, one.model)))
 
 
 def _rows(name: str) -> list[dict[str, str]]:
-    with open(DATA / name, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return list(csv.DictReader((DATA / name).read_text(encoding="utf-8").splitlines()))

@@ -1,7 +1,6 @@
 // The explorer: a clip, its Grad-CAM map, the perturbed clip, a timeline to paint a mask on, and the scores under it.
-// Two hosts: anywidget calls `render`; on a static page, where the module stands as a plain script without its last
-// line, `scan` mounts each placeholder that comes into view. show/explorer.py describes the data. Frames count from 0
-// here, from 1 on screen.
+// Two hosts: anywidget calls `render`; on a static page `scan` mounts each placeholder that comes into view.
+// show/explorer.py describes the data. Frames count from 0 here, from 1 on screen.
 
 const KINDS = ["freeze", "reverse"];
 
@@ -281,13 +280,11 @@ const HOLD = 2; // steps that the last frame stays before the clip begins again
 const SETTLED = 400; // ms without a change before a screen reader says it
 const SEND_AFTER = 150; // ms without a change before the mask goes to a kernel
 
-let mounted = 0; // numbers the explorers of a page, for names of radio buttons and ids
-
 function mount(element, data, { send = null } = {}) {
   if (element.interpExplorer) return element.interpExplorer;
   if (data?.format !== "interp-explorer" || data.version !== 1) throw new Error("no data of an explorer, version 1");
-  mounted += 1;
-  const prefix = `interp-explorer-${mounted}`, count = data.frames.count, known = lookups(data), received = new Map();
+  const prefix = `interp-explorer-${Math.random().toString(36).slice(2)}`; // of names of radio buttons and of ids
+  const count = data.frames.count, known = lookups(data), received = new Map();
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const state = { mask: Array(count).fill(false), kind: "freeze", model: 0, frame: 0, speed: 1,
     playing: !still.matches };
@@ -397,7 +394,7 @@ function mount(element, data, { send = null } = {}) {
 
   function tick(now) {
     running = state.playing && seen ? requestAnimationFrame(tick) : 0;
-    if (now - last < 1000 / (data.fps * state.speed)) return;
+    if (!state.playing || now - last < 1000 / (data.fps * state.speed)) return;
     last = now;
     held = state.frame === count - 1 ? held + 1 : 0;
     if (state.frame < count - 1 || held > HOLD) show((state.frame + 1) % count);
@@ -468,9 +465,8 @@ function mount(element, data, { send = null } = {}) {
       kinds.querySelector(`[value="${kind}"]`).checked = true;
       changed({ by: "kernel" });
     },
-    receive({ mask, perturbation, models, names }) {
+    receive({ mask, perturbation, models }) {
       if (!mask) return;
-      Object.assign(data.classes, names);
       received.set(`${perturbation}:${order(maskOf(mask), perturbation).join()}`, models);
       changed({ by: "kernel" });
     },
@@ -513,8 +509,8 @@ function render({ model, el }) {
 }
 
 function scan(root = document) {
-  const fill = place => mount(place, JSON.parse(document.getElementById(place.dataset.interpExplorer).textContent));
-  const places = [...root.querySelectorAll("[data-interp-explorer]")].filter(place => !place.interpExplorer);
+  const fill = place => mount(place, JSON.parse(place.nextElementSibling.textContent));
+  const places = [...root.querySelectorAll(".interp-explorer")].filter(place => !place.interpExplorer);
   if (!("IntersectionObserver" in window)) return places.forEach(fill);
   const watcher = new IntersectionObserver(entries => {
     for (const { target } of entries.filter(entry => entry.isIntersecting)) {
@@ -524,5 +520,8 @@ function scan(root = document) {
   }, { rootMargin: "200px" });
   return places.forEach(place => watcher.observe(place));
 }
+
+globalThis.interpExplorer ??= { mount, scan, order }; // for html.results_table, and for a second copy of this script
+globalThis.interpExplorer.scan();
 
 export default { render, mount, scan, order };

@@ -1,12 +1,7 @@
-"""Sanity checks of a results folder: should its explanations be believed?
-
-    >>> sample = open_run("runs/i3d", interp.load("i3d"), validation_set, clips=24, train=train_set)
-    >>> run(sample, "runs/i3d/checks")["checks"]["random"]["verdicts"]["masks"]["word"]
-"""
-
-from __future__ import annotations
+"""Sanity checks of a results folder: should its explanations be believed?"""
 
 import dataclasses
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,13 +29,14 @@ WORDS = {True: "passed", False: "failed", None: "not decided"}
 
 def run(sample: EvaluationSample, out: str | Path, only: Sequence[str] | None = None, progress: bool = False,
         **labels: Any) -> dict[str, Any]:
-    """Make checks into a folder. What is finished is kept, so the same call continues an interrupted one.
+    """Make checks into a folder: NAME.json for each, and checks.json with all. Finished ones are not made again.
 
     Args:
         sample: the clips, masks and model to check.
-        out: for NAME.json of each check, parts/ of unfinished ones, and checks.json with all.
+        out: the folder.
         only: names from CHECKS; all by default.
-        progress: print the name of each part. labels: options of `permuted_labels`.
+        progress: print the name of each check.
+        labels: options of `permuted_labels`.
 
     Returns:
         What `read` gives; "left_out" has the reason for each check that lacks its material.
@@ -50,28 +46,31 @@ def run(sample: EvaluationSample, out: str | Path, only: Sequence[str] | None = 
     """
     if unknown := set(only or ()) - set(CHECKS):
         raise ValueError(f"only: expected names from {', '.join(CHECKS)}, got {', '.join(unknown)}")
-    sample = dataclasses.replace(sample, folder=Path(out), progress=progress)
+    out, left_out = Path(out), {}
+    labels["folder"] = out / "parts" / "training"
     settings = {"seed": sample.seed, "stop": dataclasses.asdict(sample.stop), "precision": sample.precision}
     identity = plain({**settings, "about": sample.about})
-    if sample.once("settings", dict, identity) != identity:
+    if (path := out / "settings.json").exists() and read_json(path) != identity:
         raise ValueError(f"{out} holds checks of another run, or with other settings; choose another folder")
-
-    def make(name: str) -> dict[str, Any]:
-        start = time.perf_counter()
-        numbers, clips, passed = CHECKS[name](sample, **(labels if name == "labels" else {}))
-        return {"check": name, "numbers": numbers, "clips": {"id": sample.ids, "class": sample.classes, **clips},
-                "verdicts": {kind: {"word": WORDS[value]} for kind, value in passed.items()}, "settings": settings,
-                "seconds": time.perf_counter() - start, "versions": versions()}  # fmt: skip
-
-    left_out = {}
+    io.atomic_write_json(path, identity)
     for name in only or CHECKS:
+        if (path := out / f"{name}.json").exists():
+            continue
+        if progress:
+            print(name, file=sys.stderr, flush=True)
+        start = time.perf_counter()
         try:
-            sample.once(name, make, name)
+            numbers, clips, passed = CHECKS[name](sample, **(labels if name == "labels" else {}))
         except Missing as error:
             left_out[name] = str(error)
-    checks = {name: read_json(path) for name in CHECKS if (path := Path(out, f"{name}.json")).exists()}
+            continue
+        io.atomic_write_json(path, plain({
+            "check": name, "numbers": numbers, "clips": {"id": sample.ids, "class": sample.classes, **clips},
+            "verdicts": {kind: {"word": WORDS[value]} for kind, value in passed.items()}, "settings": settings,
+            "seconds": time.perf_counter() - start, "versions": versions()}))  # fmt: skip
+    checks = {name: read_json(path) for name in CHECKS if (path := out / f"{name}.json").exists()}
     report = {"format": FORMAT, "about": sample.about, "checks": checks, "left_out": left_out, "versions": versions()}
-    io.atomic_write_json(Path(out, "checks.json"), plain(report))
+    io.atomic_write_json(out / "checks.json", plain(report))
     return read(out)
 
 

@@ -4,13 +4,10 @@ After Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018. Explanati
 correlation: masks (B,T), maps (B,T',H',W') flattened.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import dataclasses
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,88 +31,82 @@ FITTED = 0.95  # accuracy from which on permuted labels count as learned
 
 def random_layers(sample: EvaluationSample) -> tuple[dict, dict, dict]:
     """Compare with the explanations after random weights, from the classifier down, for the same class."""
-    trained = {"masks": sample.once("parts/unchanged", sample.search), "maps": sample.maps().flatten(1)}
+    trained = {"masks": sample.unchanged, "maps": sample.maps().flatten(1)}
     names = stages(sample.model, sample.clips[:1])[::-1]
     searched = {round(i * (len(names) - 1) / (SEARCHES - 1)) for i in range(SEARCHES)}
-
-    def stage(depth: int) -> dict[str, Any]:
+    median, flat = ({kind: [None] * len(names) for kind in trained} for _ in range(2))  # None: no masks were searched
+    clips = {"masks": [], "maps": []}
+    for depth in range(len(names)):
         model = randomise(sample.model, names[:depth + 1], sample.clips, sample.seed)
-        new = {"maps": sample.maps(model).flatten(1)}
+        changed = {"maps": sample.maps(model).flatten(1)}
         if depth in searched:
-            new["masks"] = sample.search(model=model)
-        row = {kind: rank_correlation(trained[kind], values) for kind, values in new.items()}
-        return row | {"flat": {kind: np.ptp(_rounded(values), axis=1) == 0 for kind, values in new.items()}}
-
-    rows = [sample.once(f"parts/layers-{depth}", stage, depth) for depth in range(len(names))]
-    numbers, clips, passed = {"stages": names, "median": {}, "flat": {}, "chance": {}}, {}, {}
-    for kind in trained:
-        numbers["median"][kind] = [_median(row[kind]) if kind in row else None for row in rows]
-        numbers["flat"][kind] = [np.mean(row["flat"][kind]) if kind in row else None for row in rows]
-        numbers["chance"][kind] = between_clip_correlation(trained[kind])
-        clips[kind] = [*zip(*(row[kind] for row in rows if kind in row), strict=True)]
-        passed[kind] = _differs(numbers["median"][kind][-1])
-    return numbers, clips, passed
+            changed["masks"] = sample.search(model=model)
+        for kind, values in changed.items():
+            clips[kind].append(rank_correlation(trained[kind], values))
+            median[kind][depth] = clips[kind][-1].nanquantile(0.5)
+            flat[kind][depth] = np.mean(np.ptp(_rounded(values), axis=1) == 0)
+    chance = {kind: between_clip_correlation(values) for kind, values in trained.items()}
+    return ({"stages": names, "median": median, "flat": flat, "chance": chance},
+            {kind: torch.stack(rows, dim=1) for kind, rows in clips.items()},
+            {kind: _differs(median[kind][-1]) for kind in trained})  # fmt: skip
 
 
-def permuted_labels(sample: EvaluationSample, clips: int = 240, epochs: int = 40, workers: int = 0,
-                    permuted_model: nn.Module | None = None) -> tuple[dict, dict, dict]:
+def permuted_labels(sample: EvaluationSample, folder: str | Path, clips: int = 240, epochs: int = 40,
+                    workers: int = 0, permuted_model: nn.Module | None = None) -> tuple[dict, dict, dict]:
     """Compare with the explanations of a model that fits permuted labels, on clips that both models were trained on.
 
-    Each model explains its predicted class. `permuted_model`: one that was trained already, on the same labels.
+    Each model explains its predicted class. The second one is trained into `folder`, or is `permuted_model`.
     """
     if sample.train is None:
         raise Missing("expected a training set, got none; give the folder that holds it as --root")
     original, permuted = permute_labels(sample.train, clips, sample.seed)
     if permuted_model is None:
-        folder = Path(sample.folder or tempfile.mkdtemp(), "parts", "training")
         permuted_model = fit_permuted_labels(sample.model, permuted, folder, epochs, sample.seed, workers)
     models = {"true": sample.model, "permuted": permuted_model.to(next(sample.model.parameters()).device)}
-    accuracy = sample.once("parts/labels-accuracy", lambda: evaluate(models["permuted"], permuted)["top1"])
+    accuracy = evaluate(models["permuted"], permuted)["top1"]
     shown = original.subset(results.choose(original, len(sample.ids), sample.seed))
     frames, known = load_clips(shown)
     sample = dataclasses.replace(sample, clips=frames, ids=shown.ids,
                                  classes=[shown.classes[row.label] for row in shown.samples])  # fmt: skip
-    masks, maps, values = [], [], {}
+    explanations, values = {"masks": [], "maps": []}, {}
     for name, model in models.items():
         targets = predict(model, frames, sample.batch_size, sample.ids).argmax(dim=1)
-        masks.append(torch.tensor(sample.once(f"parts/labels-{name}", sample.search, model=model, targets=targets)))
-        maps.append(sample.maps(model, targets).flatten(1))
-        values[f"{name}_length"] = measures.length(masks[-1])
+        masks = sample.search(model=model, targets=targets)
+        explanations["masks"].append(masks)
+        explanations["maps"].append(sample.maps(model, targets).flatten(1))
+        values[f"{name}_length"] = measures.length(masks)
         if known is not None:
-            values[f"{name}_agreement"] = measures.agreement(masks[-1], known)
-            values[f"{name}_chance"] = measures.chance_agreement(masks[-1], known)
-    pairs = {"masks": masks, "maps": maps}
-    values |= {kind: rank_correlation(*pair) for kind, pair in pairs.items()}
-    medians = {kind: _median(values[kind]) for kind in pairs}
+            values[f"{name}_agreement"] = measures.agreement(masks, known)
+            values[f"{name}_chance"] = measures.chance_agreement(masks, known)
+    values |= {kind: rank_correlation(*pair) for kind, pair in explanations.items()}
+    medians = {kind: values[kind].nanquantile(0.5) for kind in explanations}
     numbers = sample.means(values) | {
         "accuracy": accuracy, "train_clips": len(permuted), "median": medians,
-        "chance": {kind: between_clip_correlation(pair[0]) for kind, pair in pairs.items()}}
+        "chance": {kind: between_clip_correlation(pair[0]) for kind, pair in explanations.items()}}
     passed = {kind: _differs(median) if accuracy >= FITTED else None for kind, median in medians.items()}
     return numbers, {"ids": shown.ids, **values}, passed
 
 
 def stages(model: nn.Module, clip: Tensor) -> list[str]:
-    """Names of the model's blocks with weights, in the order in which a clip (1,C,T,H,W) passes them.
-
-    Blocks are the children of the first module that has several; lists of modules are opened.
-    """
-    called, hooks = {}, []
-
-    def add(name: str, module: nn.Module, opened: bool) -> None:
-        children = [(key, child) for key, child in module.named_children() if any(True for _ in child.parameters())]
-        if children and (opened or isinstance(module, nn.Sequential | nn.ModuleList)) and not module._parameters:
-            for key, child in children:
-                add(f"{name}.{key}".lstrip("."), child, len(children) == 1)
-        else:
-            hooks.append(module.register_forward_pre_hook(lambda *_: called.setdefault(name)))
-
-    add("", model, True)
+    """Names of the model's blocks with weights, in the order in which a clip (1,C,T,H,W) passes them."""
+    names = []
+    hooks = [block.register_forward_pre_hook(lambda *_, name=name: names.append(name))
+             for name, block in _blocks("", model, True).items()]
     try:
         predict(model, clip)
     finally:
         for hook in hooks:
             hook.remove()
-    return list(called)
+    return list(dict.fromkeys(names))
+
+
+def _blocks(name: str, module: nn.Module, opened: bool) -> dict[str, nn.Module]:
+    """The children of the first module that has several; lists of modules are opened."""
+    children = {key: child for key, child in module.named_children() if any(True for _ in child.parameters())}
+    if not children or module._parameters or not (opened or isinstance(module, nn.Sequential | nn.ModuleList)):
+        return {name: module}
+    return {path: block for key, child in children.items()
+            for path, block in _blocks(f"{name}.{key}".lstrip("."), child, len(children) == 1).items()}
 
 
 def randomise(model: nn.Module, names: Sequence[str], clips: Tensor, seed: int = 0) -> nn.Module:
@@ -124,14 +115,14 @@ def randomise(model: nn.Module, names: Sequence[str], clips: Tensor, seed: int =
     Batch normalisations in these stages take their statistics from the clips, or the signal would die.
     """
     model = copy.deepcopy(model).eval()
-    blocks = [(name, model.get_submodule(name)) for name in names]
+    norms = [module for name in names for module in model.get_submodule(name).modules()
+             if isinstance(module, _BatchNorm)]
     with torch.no_grad():
-        for name, block in blocks:
+        for name in names:
             generator = seeded(seed, f"weights:{name}")
-            for weight in block.parameters():
+            for weight in model.get_submodule(name).parameters():
                 order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
                 weight.copy_(weight.flatten()[order].view_as(weight))
-        norms = [module for _, block in blocks for module in block.modules() if isinstance(module, _BatchNorm)]
         for norm in norms:
             norm.train().reset_running_stats()
             norm.momentum = None  # the mean over all batches
@@ -172,22 +163,21 @@ def fit_permuted_labels(model: nn.Module, train_set: Any, folder: str | Path, ep
     return weights.read(Path(folder) / "best.safetensors")
 
 
-def rank_correlation(first, second) -> np.ndarray:
+def rank_correlation(first, second) -> Tensor:
     """Spearman's rank correlation (B,) of the rows of two arrays (B,N), rounded to hundredths first.
 
     nan where the first row is constant: there is nothing to compare with. 0 where only the second one is.
     """
-    first, second = _rounded(first), _rounded(second)
-    correlations = np.where(np.ptp(first, axis=1) == 0, np.nan, 0.0)
-    for row in np.flatnonzero((np.ptp(first, axis=1) > 0) & (np.ptp(second, axis=1) > 0)):
-        correlations[row] = import_extra("scipy.stats").spearmanr(first[row], second[row]).statistic
-    return correlations
+    ranks = [import_extra("scipy.stats").rankdata(_rounded(values), axis=1) for values in (first, second)]
+    first, second = (torch.from_numpy(rows - rows.mean(axis=1, keepdims=True)) for rows in ranks)
+    norms = first.norm(dim=1), second.norm(dim=1)
+    return torch.where(norms[0] == 0, torch.nan, (first * second).sum(dim=1) / (norms[0] * norms[1]).clamp(min=1e-9))
 
 
 def between_clip_correlation(values) -> float:
     """The median rank correlation of different rows of (B,N): what explanations of two clips share anyway."""
-    values = np.asarray(values)
-    return _median([rank_correlation(values, np.roll(values, shift, axis=0)) for shift in range(1, len(values))])
+    rows = [rank_correlation(values, np.roll(values, shift, axis=0)) for shift in range(1, len(values))]
+    return float(torch.cat(rows).nanquantile(0.5)) if rows else float("nan")
 
 
 def _rounded(values) -> np.ndarray:
@@ -195,11 +185,5 @@ def _rounded(values) -> np.ndarray:
     return np.asarray(values, dtype=np.float64).round(2)
 
 
-def _median(values) -> float:
-    """The median of the finite values; nan where there is none."""
-    values = np.array(values, dtype=np.float64)
-    return float(np.median(values[np.isfinite(values)])) if np.isfinite(values).any() else float("nan")
-
-
-def _differs(median: float) -> bool | None:
-    return median < SIMILAR if median == median else None
+def _differs(median: Tensor) -> bool | None:
+    return None if median.isnan() else bool(median < SIMILAR)

@@ -3,14 +3,11 @@
 Axes: clips (B,C,T,H,W), masks (B,T) with 1 = perturbed, maps (B,T',H',W') on the grid of the Grad-CAM layer.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
-import sys
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from interp import io, recipes
+from interp import recipes
 from interp.core import gradcam
 from interp.core.inference import map_batches
 from interp.core.masks import Stop, find_masks
-from interp.core.windows import penalty, score_table
+from interp.core.windows import score_table
 from interp.data import to_clip
 from interp.data.truth import interval_mask
 from interp.models.weights import weights_hash
-from interp.study import read_json, results, statistics
+from interp.study import results, statistics
 
 TOLERANCE = 0.02  # a larger difference between a score and the run's means another clip or model
 
@@ -54,8 +51,6 @@ class EvaluationSample:
     stop: Stop = field(default_factory=Stop)
     precision: str = "fp32"
     batch_size: int | None = None
-    folder: Path | None = None  # where `once` keeps its results
-    progress: bool = False
 
     @property
     def binary_masks(self) -> Tensor:
@@ -69,47 +64,29 @@ class EvaluationSample:
                   for clip, row, target in zip(self.clips, rows, self.explained, strict=True)]  # fmt: skip
         return torch.cat(scores).reshape(masks.shape[:-1])
 
-    @property
-    def exact(self) -> bool:
-        """Whether the run's masks come from an exact search."""
-        return self.about.get("search", {}).get("method") == "exact"
-
-    def losses(self, masks: Tensor, scores: Tensor | None = None) -> Tensor:
-        """The loss (B,) of masks (B,T); scores: theirs, if known."""
-        return penalty(masks, self.recipe) + (self.scores(masks) if scores is None else scores)
-
     def search(self, **changes: Any) -> Tensor:
         """Masks (B,T) of a new search by the run's method; changes: other arguments of `find_masks`."""
-        method = {"method": "exact", "budget": self.about["search"].get("budget", 2000)} if self.exact else {
-            "method": "gradient", "start": "best-window", "stop": self.stop, "precision": self.precision}  # fmt: skip
+        run = self.about.get("search", {})
+        if run.get("method") == "exact":
+            method = {"method": "exact", "budget": run.get("budget", 2000)}
+        else:
+            method = {"method": "gradient", "start": "best-window", "stop": self.stop, "precision": self.precision}
         arguments = {"model": self.model, "targets": self.explained, "recipe": self.recipe, **method, **changes}
-        result = find_masks(clips=self.clips, batch_size=self.batch_size, ids=self.ids, **arguments)
-        return result.masks.float()
+        return find_masks(clips=self.clips, batch_size=self.batch_size, ids=self.ids, **arguments).masks.float()
+
+    @cached_property
+    def unchanged(self) -> Tensor:
+        """Masks (B,T) of a search with nothing changed."""
+        return self.search()
 
     def maps(self, model: nn.Module | None = None, targets: Tensor | None = None) -> Tensor:
         """Grad-CAM maps (B,T',H',W') in [0,1]."""
         model, targets = model or self.model, self.explained if targets is None else targets
         search = self.about.get("search", {})
-
-        def grad_cam(clips: Tensor, targets: Tensor) -> Tensor:
-            return gradcam.grad_cam(model, clips, targets, search.get("layer"), search.get("weights", "clip"), False)
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a map of zeros, which is compared as a constant one
-            maps = map_batches(model, grad_cam, self.clips, targets, batch_size=self.batch_size)
+        grad_cam = partial(gradcam.compute_maps, model, layer=search.get("layer"),
+                           weights=search.get("weights", "clip"), upsample=False)  # fmt: skip
+        maps = map_batches(model, grad_cam, self.clips, targets, batch_size=self.batch_size)
         return gradcam.normalise(maps.float())
-
-    def once(self, name: str, function: Callable, *args: Any, **kwargs: Any) -> Any:
-        """What `function` returns as `plain` values, kept in folder/NAME.json, where an earlier run may have put it."""
-        path = self.folder and self.folder / f"{name}.json"
-        if path and path.exists():
-            return read_json(path)
-        if self.progress:
-            print(name, file=sys.stderr, flush=True)
-        value = plain(function(*args, **kwargs))
-        if path:
-            io.atomic_write_json(path, value)
-        return value
 
     def means(self, values: Mapping[str, Sequence]) -> dict[str, dict[str, float]]:
         """{"mean", "low", "high", "clips"} of the finite ones of B values; the interval resamples whole classes."""
@@ -118,8 +95,8 @@ class EvaluationSample:
             row, classes = np.asarray(row, dtype=np.float64), np.asarray(self.classes)
             row, classes = row[np.isfinite(row)], classes[np.isfinite(row)]
             low, high = statistics.interval(row, classes) if len(set(classes)) > 1 else (np.nan, np.nan)
-            middle = row.mean() if len(row) else np.nan
-            numbers[key] = {"mean": float(middle), "low": low, "high": high, "clips": len(row)}
+            mean = float(row.mean()) if len(row) else np.nan
+            numbers[key] = {"mean": mean, "low": low, "high": high, "clips": len(row)}
         return numbers
 
 
@@ -129,28 +106,28 @@ def open_run(folder: str | Path, model: nn.Module, dataset: Any, *, clips: int =
 
     ValueError for a damaged folder, one of another model or of other clips, or masks that do not freeze.
     """
-    run = results.read(folder)
-    table, about = run.table[run.table["error"].isna()].set_index("id"), run.run
+    table, about = (run := results.read(folder)).table, run.run
     if weights_hash(model) != about["model"]["weights"] or about["search"]["perturbation"] != "freeze":
         raise ValueError(f"{folder}: expected freeze masks of these weights, got {about['search']['perturbation']} "
                          f"masks of {about['model']['name']} with weights {about['model']['weights'][:12]}...")
+    table = table[table["error"].isna()].set_index("id").rename(columns={"label_name": "class"}).fillna({"class": ""})
     part = _select(dataset, table.index)
-    table = table.rename(columns={"label_name": "class"}).fillna({"class": ""})[["class", "explained", "OS", "mask"]]
-    rows = table.loc[[part.ids[place] for place in results.choose(part, clips, seed)]].reset_index().to_dict("records")
-    about = {"model": {key: about["model"].get(key) for key in ("name", "weights", "file")},
-             "data": {key: about["data"].get(key) for key in ("kind", "split", "files", "num_frames", "size")},
-             "recipe": about["recipe"], "search": about["search"], "clips": plain(rows)}  # fmt: skip
+    ids = [part.ids[place] for place in results.choose(part, clips, seed)]
+    rows = table.loc[ids, ["class", "explained", "OS", "mask"]].reset_index().to_dict("records")
+    keys = {"model": ("name", "weights", "file"), "data": ("kind", "split", "files", "num_frames", "size")}
+    about = {part: {key: about[part].get(key) for key in names} for part, names in keys.items()} | {
+        "recipe": about["recipe"], "search": about["search"], "clips": plain(rows)}  # fmt: skip
     return of_rows(about, model, dataset, seed=seed, **options)
 
 
 def of_rows(about: Mapping[str, Any], model: nn.Module, dataset: Any, clips: int | None = None,
             **options: Any) -> EvaluationSample:
     """The sample of the first `clips` rows of a checks.json's "about"; ValueError for other data or another model."""
-    columns = {key: [row[key] for row in about["clips"][:clips]] for key in ("id", "class", "explained", "OS", "mask")}
-    shown, known = load_clips(_select(dataset, columns["id"]))
-    sample = EvaluationSample(
-        model, shown, columns["id"], columns["class"], torch.tensor(columns["explained"]), torch.tensor(columns["OS"]),
-        torch.tensor(columns["mask"]).float(), recipes.from_dict(about["recipe"]), known, about=dict(about), **options)
+    rows = about["clips"][:clips]
+    ids, classes, *numbers = ([row[key] for row in rows] for key in ("id", "class", "explained", "OS", "mask"))
+    shown, known = load_clips(_select(dataset, ids))
+    sample = EvaluationSample(model, shown, ids, classes, *map(torch.tensor, numbers),
+                              recipes.from_dict(about["recipe"]), known, about=dict(about), **options)  # fmt: skip
     gaps = (sample.scores(torch.zeros_like(sample.masks)) - sample.originals).abs()
     if not gaps.max() <= TOLERANCE:
         raise ValueError(f"clip {sample.ids[gaps.argmax()]}: expected the run's score, got one that differs by "
