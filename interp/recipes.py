@@ -2,14 +2,8 @@
 
 After Mänttäri, Broomé, Folkesson, Kjellström, "Interpreting Video Features", ACCV 2020 (arXiv 2002.00367): the
 website's tables; where they are silent, the released configurations. Fields that are published nowhere are named in
-`TrainRecipe.chosen`. Axes: `num_frames` is T, `size` is (H, W).
-
-    >>> I3D_KTH.epochs, I3D_KTH.dropout, KTH_MASK.lambda1
-    (30, 0.7, 0.02)
-    >>> short = change(I3D_MOTION, epochs=2)
+`TrainRecipe.chosen`.
 """
-
-from __future__ import annotations
 
 import dataclasses
 import json
@@ -17,16 +11,31 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-SCALES = ("quick", "book", "paper")
-OPTIMIZERS = ("adam", "adamw", "sgd")
-SCHEDULES = ("plateau", "cosine")
 MODELS = ("i3d", "clstm")
-BORDERS = ("paper", "even")
 
 
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+_VALID = (  # names of fields, what is valid, and the same in words
+    ("model", lambda value: value in MODELS, "one of i3d, clstm"),
+    ("optimizer", lambda value: value in ("adam", "adamw", "sgd"), "one of adam, adamw, sgd"),
+    ("schedule", lambda value: value in ("plateau", "cosine"), "one of plateau, cosine"),
+    ("border", lambda value: value in ("paper", "even"), "one of paper, even"),
+    ("size", lambda value: len(value) == 2 and min(value) > 0, "(height, width) in pixels"),
+    ("iterations num_frames epochs batch_size learning_rate", lambda value: value > 0, "a number above 0"),
+    ("dropout label_smoothing momentum", lambda value: 0 <= value < 1, "a number at least 0 and below 1"),
+    ("weight_decay warmup_epochs clip_norm", lambda value: value >= 0, "a number at least 0"),
+)
+
+
+def _check(recipe: Any) -> None:
+    for names, valid, expected in _VALID:
+        for name in names.split():
+            if name in vars(recipe) and not valid(getattr(recipe, name)):
+                raise ValueError(f"{name}: expected {expected}, got {getattr(recipe, name)!r}")
+
+
+def _with_tuples(value: Any) -> Any:
+    """Lists become tuples at every level, so that a recipe from JSON equals the one in this file."""
+    return tuple(_with_tuples(v) for v in value) if isinstance(value, list | tuple) else value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +55,12 @@ class MaskRecipe:
     border: str = "paper"  # price of an edge at the clip's border: "paper": half an inner edge | "even": a whole one
 
     def __post_init__(self) -> None:
-        _check_choice("border", self.border, BORDERS)
+        _check(self)
 
 
 SOMETHING_MASK = MaskRecipe("something", lambda1=0.01, lambda2=0.02)
 KTH_MASK = MaskRecipe("kth", lambda1=0.02, lambda2=0.04)
-# The website's table says 0.001. Adam moves a logit by about the learning rate a step, so these masks keep
-# the shape that they start with; they are here to show that.
+# The website's table says 0.001: Adam moves a logit by about that a step, so the masks keep the shape of their start.
 SOMETHING_MASK_TABLE = MaskRecipe("something-table", lambda1=0.01, lambda2=0.02, learning_rate=0.001)
 KTH_MASK_TABLE = MaskRecipe("kth-table", lambda1=0.02, lambda2=0.04, learning_rate=0.001)
 MASKS = {m.name: m for m in (SOMETHING_MASK, KTH_MASK, SOMETHING_MASK_TABLE, KTH_MASK_TABLE)}
@@ -83,54 +91,35 @@ class TrainRecipe:
     chosen: tuple[str, ...] = ()  # fields that the paper does not publish
 
     def __post_init__(self) -> None:
-        pairs = sorted((str(k), _with_tuples(v)) for k, v in dict(self.model_args).items())
-        object.__setattr__(self, "size", tuple(int(s) for s in self.size))
-        object.__setattr__(self, "chosen", tuple(self.chosen))
-        object.__setattr__(self, "model_args", tuple(pairs))
-        for name, choices in (("model", MODELS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-            _check_choice(name, getattr(self, name), choices)
-        if len(self.size) != 2 or min(self.size) < 1:
-            raise ValueError(f"size: expected (height, width) in pixels, got {self.size!r}")
-        for names, valid, expected in (
-            ("num_frames epochs batch_size learning_rate", lambda value: value > 0, "above 0"),
-            ("dropout label_smoothing momentum", lambda value: 0 <= value < 1, "at least 0 and below 1"),
-            ("weight_decay warmup_epochs clip_norm", lambda value: value >= 0, "at least 0"),
-        ):
-            for name in names.split():
-                if not valid(getattr(self, name)):
-                    raise ValueError(f"{name}: expected a number {expected}, got {getattr(self, name)!r}")
-        unknown = set(self.chosen) - {f.name for f in dataclasses.fields(self)}
-        if unknown:
+        pairs = sorted((key, _with_tuples(value)) for key, value in dict(self.model_args).items())
+        for name, values in (("size", map(int, self.size)), ("chosen", self.chosen), ("model_args", pairs)):
+            object.__setattr__(self, name, tuple(values))
+        _check(self)
+        if unknown := set(self.chosen) - {field.name for field in dataclasses.fields(self)}:
             raise ValueError(f"chosen: expected fields of TrainRecipe, got {sorted(unknown)}")
 
     def config(self, num_classes: int) -> dict[str, Any]:
         """The dict that `interp.models.build` takes to make this recipe's network."""
-        config: dict[str, Any] = {"model": self.model, "num_classes": num_classes, "dropout": self.dropout}
-        if self.model == "clstm":  # its classifier is as wide as the flattened sequence
-            config.update(num_frames=self.num_frames, size=self.size)
-        return config | dict(self.model_args)
+        names = ("model", "dropout", "num_frames", "size") if self.model == "clstm" else ("model", "dropout")
+        return {name: getattr(self, name) for name in names} | dict(self.model_args, num_classes=num_classes)
 
 
 def change(recipe: TrainRecipe, **fields: Any) -> TrainRecipe:
     """A copy with some fields changed; `model_args` are merged into the recipe's own."""
-    if "model_args" in fields:
-        fields["model_args"] = dict(recipe.model_args) | dict(fields["model_args"])
+    fields["model_args"] = dict(recipe.model_args) | dict(fields.get("model_args", ()))
     return dataclasses.replace(recipe, **fields)
 
 
 def asdict(recipe: MaskRecipe | TrainRecipe) -> dict[str, Any]:
     """A dict of strings, numbers, lists and dicts, ready for JSON; `from_dict` is its inverse."""
-    record = {f.name: getattr(recipe, f.name) for f in dataclasses.fields(recipe)}
-    if isinstance(recipe, TrainRecipe):
-        record["model_args"] = dict(recipe.model_args)
-    return json.loads(json.dumps(record))
+    arguments = {"model_args": dict(recipe.model_args)} if isinstance(recipe, TrainRecipe) else {}
+    return json.loads(json.dumps(vars(recipe) | arguments))
 
 
 def from_dict(record: Mapping[str, Any]) -> MaskRecipe | TrainRecipe:
     """The recipe that `asdict` wrote; ValueError for fields that no recipe has."""
     kind = TrainRecipe if "model" in record else MaskRecipe
-    unknown = set(record) - {f.name for f in dataclasses.fields(kind)}
-    if unknown:
+    if unknown := set(record) - {field.name for field in dataclasses.fields(kind)}:
         raise ValueError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")
     return kind(**record)
 
@@ -138,41 +127,30 @@ def from_dict(record: Mapping[str, Any]) -> MaskRecipe | TrainRecipe:
 def scale() -> str:
     """INTERP_SCALE: "quick" (tests), "book" (the default, two cores) or "paper" (GPU, full size)."""
     value = os.environ.get("INTERP_SCALE", "book")
-    _check_choice("INTERP_SCALE", value, SCALES)
+    if value not in ("quick", "book", "paper"):
+        raise ValueError(f"INTERP_SCALE: expected one of quick, book, paper, got {value!r}")
     return value
-
-
-def _with_tuples(value: Any) -> Any:
-    """Lists become tuples at every level, so that a recipe from JSON equals the one in this file."""
-    return tuple(_with_tuples(v) for v in value) if isinstance(value, list | tuple) else value
 
 
 # --- the paper's four rows (website table). Raw 0-255 values, no augmentation. ---
 _CHOSEN = ("learning_rate", "batch_size")
-_RAW = (0.0, 255.0)
+_RAW, _CENTRED = (0.0, 255.0), (-1.0, 1.0)
 
 I3D_SOMETHING = TrainRecipe(
     "i3d_something", "i3d", "something", num_frames=16, size=(224, 224), epochs=13, optimizer="adam",
     learning_rate=0.008, batch_size=16, dropout=0.5, chosen=_CHOSEN,
-    model_args=dict(temporal_strides=(1, 1, 2), pixel_range=_RAW),
-)  # fmt: skip
-I3D_KTH = TrainRecipe(
-    "i3d_kth", "i3d", "kth", num_frames=32, size=(120, 160), epochs=30, optimizer="adam",
-    learning_rate=0.008, batch_size=16, weight_decay=5e-5, dropout=0.7, chosen=_CHOSEN,
-    model_args=dict(temporal_strides=(1, 1, 2), pixel_range=_RAW),
-)  # fmt: skip
+    model_args=dict(temporal_strides=(1, 1, 2), pixel_range=_RAW))  # fmt: skip
+I3D_KTH = change(I3D_SOMETHING, name="i3d_kth", data="kth", num_frames=32, size=(120, 160), epochs=30,
+                 weight_decay=5e-5, dropout=0.7)  # fmt: skip
 CLSTM_SOMETHING = TrainRecipe(
     "clstm_something", "clstm", "something", num_frames=16, size=(224, 224), epochs=105, optimizer="sgd",
     learning_rate=0.001, batch_size=16, momentum=0.2, chosen=_CHOSEN,
     model_args=dict(filters=(32, 32, 32), kernel_size=5, strides=(2, 2, 2), pools=(2, 2, 2), padding="valid",
-                    gate="hard_sigmoid", batch_norm=True, classifier="sequence", pixel_range=_RAW),
-)  # fmt: skip
-CLSTM_KTH = TrainRecipe(
-    "clstm_kth", "clstm", "kth", num_frames=32, size=(120, 160), epochs=21, optimizer="sgd",
-    learning_rate=0.001, batch_size=24, momentum=0.2, weight_decay=1e-4, dropout=0.5, chosen=_CHOSEN,
-    model_args=dict(filters=(32, 32), kernel_size=(3, 5), strides=(2, 2), pools=(2, 2), padding="valid",
-                    gate="hard_sigmoid", batch_norm=False, classifier="last", pixel_range=_RAW),
-)  # fmt: skip
+                    gate="hard_sigmoid", batch_norm=True, classifier="sequence", pixel_range=_RAW))  # fmt: skip
+CLSTM_KTH = change(
+    CLSTM_SOMETHING, name="clstm_kth", data="kth", num_frames=32, size=(120, 160), epochs=21, batch_size=24,
+    weight_decay=1e-4, dropout=0.5, model_args=dict(filters=(32, 32), kernel_size=(3, 5), strides=(2, 2), pools=(2, 2),
+                                                    batch_norm=False, classifier="last"))  # fmt: skip
 
 # --- the networks that the package ships, trained on generated clips; strides keep at least 6x6 map cells ---
 _CHOSEN_HERE = ("epochs", "optimizer", "learning_rate", "batch_size", "weight_decay", "dropout", "schedule",
@@ -183,36 +161,30 @@ I3D_MOTION = TrainRecipe(
     learning_rate=0.002, batch_size=32, weight_decay=0.01, dropout=0.3, schedule="cosine", augment=True,
     warmup_epochs=1, label_smoothing=0.05, chosen=_CHOSEN_HERE,
     model_args=dict(width=0.25, temporal_strides=(2, 1, 1), spatial_strides=(2, 2, 2, 1, 1), bn_momentum=0.1,
-                    pixel_range=(-1.0, 1.0)),
-)  # fmt: skip
+                    pixel_range=_CENTRED))  # fmt: skip
 CLSTM_MOTION = TrainRecipe(
     "clstm_motion", "clstm", "motion", num_frames=16, size=(64, 64), epochs=9, optimizer="adamw",
     learning_rate=0.0008, batch_size=32, weight_decay=0.01, dropout=0.3, schedule="cosine", augment=True,
     warmup_epochs=0.2, label_smoothing=0.05, clip_norm=1.0, chosen=_CHOSEN_HERE,
     model_args=dict(filters=(16, 24, 32), kernel_size=5, strides=(2, 1, 1), pools=(2, 2, 4), padding="same",
-                    gate="sigmoid", bn_momentum=0.1, pixel_range=(-1.0, 1.0)),
-)  # fmt: skip
+                    gate="sigmoid", bn_momentum=0.1, pixel_range=_CENTRED))  # fmt: skip
 
-# --- and on generated sequences in KTH's layout: T = 32 as in the paper, map cells of 8x8 pixels; fewer clips
-# than above, so smaller batches for more steps ---
+# --- and on generated sequences in KTH's layout: map cells of 8x8 pixels; fewer clips, so smaller batches ---
 I3D_MOTION_KTH = change(
     I3D_MOTION, name="i3d_motion_kth", data="kth", num_frames=32, size=(48, 64), epochs=18, batch_size=16,
-    model_args=dict(temporal_strides=(2, 2, 1)),
-)  # fmt: skip
+    model_args=dict(temporal_strides=(2, 2, 1)))  # fmt: skip
 CLSTM_MOTION_KTH = change(  # two layers of kernels 3x5 with strides of two, as the paper's for KTH
     CLSTM_MOTION, name="clstm_motion_kth", data="kth", num_frames=32, size=(48, 64), epochs=8, batch_size=16,
-    learning_rate=0.0012, warmup_epochs=0.5,
-    model_args=dict(filters=(8, 16), kernel_size=(3, 5), strides=(2, 2), pools=(2, 2)),
-)  # fmt: skip
+    learning_rate=0.0012, warmup_epochs=0.5, model_args=dict(filters=(8, 16), kernel_size=(3, 5), strides=(2, 2),
+                                                             pools=(2, 2)))  # fmt: skip
 
 PAPER = (I3D_SOMETHING, I3D_KTH, CLSTM_SOMETHING, CLSTM_KTH)
-RECIPES = {r.name: r for r in (*PAPER, I3D_MOTION, CLSTM_MOTION, I3D_MOTION_KTH, CLSTM_MOTION_KTH)}
+RECIPES = {row.name: row for row in (*PAPER, I3D_MOTION, CLSTM_MOTION, I3D_MOTION_KTH, CLSTM_MOTION_KTH)}
 
 
 def find(name: str, model: str | None = None, data: str | None = None) -> TrainRecipe:
     """The recipe of that name; "paper" gives the paper's row for `model` and `data`. ValueError if there is none."""
-    rows = {r.name: r for r in PAPER} if name == "paper" else RECIPES
-    name = f"{model}_{data}" if name == "paper" else name
-    if name not in rows:
-        raise ValueError(f"no recipe {name!r}; known: {', '.join(rows)}")
-    return rows[name]
+    rows, name = (PAPER, f"{model}_{data}") if name == "paper" else (RECIPES.values(), name)
+    if row := next((row for row in rows if row.name == name), None):
+        return row
+    raise ValueError(f"no recipe {name!r}; known: {', '.join(row.name for row in rows)}")

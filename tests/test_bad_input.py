@@ -15,15 +15,18 @@ pytest.importorskip("pyarrow")
 
 from test_video import drawn, write  # noqa: E402
 
-from interp import figures, runs  # noqa: E402
-from interp.__main__ import main  # noqa: E402
+from interp.cli import main  # noqa: E402
+from interp.core.explanation import explain  # noqa: E402
+from interp.models import weights  # noqa: E402
+from interp.show import html  # noqa: E402
+from interp.study import results  # noqa: E402
 
 torch.set_num_threads(1)
 ODD = "Grüße & <b>Co 'n \"so\""
 UP, DOWN = "Moving <i>something</i> & co up", "Moving <i>something</i> & co down"
 SMALL = ["--model", "clstm", "--recipe", "clstm_motion", "--epochs", "2", "--batch-size", "2", "--num-frames", "4",
          "--size", "16", "16", "--workers", "0", "--device", "cpu", "--precision", "fp32",
-         "--model-arg", "filters=[2,2,2]", "--model-arg", "pools=[2,2,1]"]  # fmt: skip
+         "--model-args", '{"filters": [2,2,2], "pools": [2,2,1]}']  # fmt: skip
 # of the training split, for each kind: files to damage, files to take away, clips lost by either
 BAD = {"something": (["2.webm", "3.webm"], ["4.webm"], 2, 1),
        "kth": (["person02_boxing_d1_uncomp.avi"], ["person02_walking_d1_uncomp.avi"], 2, 1),
@@ -87,8 +90,8 @@ def run(arguments, capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         code = main([str(argument) for argument in arguments])
-    told = capsys.readouterr()
-    return code, told.out.splitlines(), told.err.splitlines()
+    printed = capsys.readouterr()
+    return code, printed.out.splitlines(), printed.err.splitlines()
 
 
 def options(kind, root):
@@ -97,7 +100,7 @@ def options(kind, root):
 
 @pytest.fixture(scope="module")
 def trained(roots, tmp_path_factory):
-    """{kind: (folder of a training, what it told)}, made when asked for."""
+    """From a kind to (folder of a training, what it printed); each is trained once."""
     made = {}
 
     def get(kind, capsys):
@@ -113,22 +116,21 @@ def trained(roots, tmp_path_factory):
 def test_training_and_explaining_go_on_to_the_end(kind, roots, trained, tmp_path, capsys):
     damaged, absent, unreadable, lost = BAD[kind]
     out, (code, said, errors) = trained(kind, capsys)
-    clips = {"something": 8, "kth": 8, "folder": 8}[kind]
     words = ", ".join(f"{n} {what}" for n, what in ((unreadable, "cannot be read"), (lost, "have no file")) if n)
     assert code == 0 and errors == [
-        f"{unreadable + lost} of {clips} clips are left out ({words}): {out / 'unreadable.txt'}"
+        f"{unreadable + lost} of 8 clips are left out ({words}): {out / 'unreadable.txt'}"
     ]
     rows = [line.split("\t") for line in (out / "unreadable.txt").read_text(encoding="utf-8").splitlines()]
     assert len(rows) == unreadable + len(absent)
     assert all(any(name in line[1] for name in damaged) for line in rows[:unreadable]), rows
     assert [os.path.basename(line[0]) for line in rows[unreadable:]] == absent
-    assert said[-1].startswith('{"epoch": ') and "waiting" in said[0]
+    assert said[-1].startswith('{"epoch": ') and "waiting" in said[-2]
     arguments = ["explain", *options(kind, roots[kind]), "--model", out / "best.safetensors", "--iterations", "2",
                  "--split", "train", "--device", "cpu", "--out", tmp_path / "run"]  # fmt: skip
     code, said, errors = run(arguments, capsys)
-    results = runs.read(tmp_path / "run")
-    assert code == 0 and results.finished and results.table["error"].notna().sum() == unreadable
-    assert errors == [f"{unreadable + lost} of {len(results.table) + lost} clips are left out ({words}): "
+    found = results.read(tmp_path / "run")
+    assert code == 0 and found.finished and found.table["error"].notna().sum() == unreadable
+    assert errors == [f"{unreadable + lost} of {len(found.table) + lost} clips are left out ({words}): "
                       f"{tmp_path / 'run' / 'unreadable.txt'}"]  # fmt: skip
     assert len((tmp_path / "run" / "unreadable.txt").read_text(encoding="utf-8").splitlines()) == len(rows)
     assert run(arguments, capsys)[0] == 0  # its own list is nothing foreign in the results folder
@@ -136,9 +138,9 @@ def test_training_and_explaining_go_on_to_the_end(kind, roots, trained, tmp_path
 
 @pytest.mark.parametrize("kind", BAD)
 @pytest.mark.parametrize("command", ["train", "explain"])
-def test_strict_stops_at_the_first(kind, command, roots, trained, tmp_path, capsys):
+def test_on_error_raise_stops_at_the_first(kind, command, roots, trained, tmp_path, capsys):
     damaged, absent, *_ = BAD[kind]
-    given = [command, *options(kind, roots[kind]), "--out", tmp_path / "out", "--strict"]
+    given = [command, *options(kind, roots[kind]), "--out", tmp_path / "out", "--on-error", "raise"]
     if command == "train":
         given += SMALL
     else:
@@ -148,21 +150,11 @@ def test_strict_stops_at_the_first(kind, command, roots, trained, tmp_path, caps
     assert any(name in errors[0] for name in absent or damaged)  # a file that is absent is met before
 
 
-@pytest.mark.parametrize("cache", ["none", "disk"])
-def test_other_ways_of_loading_find_the_same(cache, roots, tmp_path, capsys):
-    where = ["--cache-dir", tmp_path / ODD] if cache == "disk" else []
-    given = ["train", *options("folder", roots["folder"]), *SMALL, "--out", tmp_path / "out", "--cache", cache, *where]
+def test_clips_that_are_not_kept_in_memory_give_the_same_list(roots, tmp_path, capsys):
+    given = ["train", *options("folder", roots["folder"]), *SMALL, "--out", tmp_path / "out", "--keep", "none"]
     code, _, errors = run(given, capsys)
-    assert (code, len(errors)) == (0, 1), errors
-    assert errors[0].startswith("2 of 8 clips are left out (2 cannot be read)")
+    assert code == 0 and [error.split(":")[0] for error in errors] == ["2 of 8 clips are left out (2 cannot be read)"]
     assert len((tmp_path / "out" / "unreadable.txt").read_text(encoding="utf-8").splitlines()) == 2
-    if cache == "disk":
-        assert len(list((tmp_path / ODD).glob("*/frames.npy"))) == 2
-        given = ["explain", *options("folder", roots["folder"]), "--model", tmp_path / "out" / "best.safetensors",
-                 "--iterations", "2", "--out", tmp_path / "run", "--cache", "disk", *where]  # fmt: skip
-        assert run(given, capsys)[0] == 0
-        assert len(list((tmp_path / ODD).glob("*/frames.npy"))) == 2  # the training's own
-        assert runs.read(tmp_path / "run").table["error"].isna().all()
 
 
 WRONG = {
@@ -187,15 +179,6 @@ def test_a_contradiction_is_one_error_with_its_file(command, kind, name, content
     assert not (tmp_path / "out").exists()
 
 
-def test_options_that_do_not_go_together(roots, tmp_path, capsys):
-    for more, told in ((["--cache-dir", tmp_path], "--cache-dir is for --cache disk"),
-                       (["--split-pattern", "a"], "--split-pattern is for --data folder")):  # fmt: skip
-        for given in (["train", *SMALL], ["explain", "--model", "i3d"]):
-            given += ["--data", "kth", "--root", roots["kth"], "--out", tmp_path / "out", *more]
-            code, _, errors = run(given, capsys)
-            assert code == 2 and told in errors[0]
-
-
 def test_odd_names_are_escaped_where_they_are_shown(trained, tmp_path, capsys):
     model = trained("something", capsys)[0] / "best.safetensors"
     path = tmp_path / f"{ODD}.avi"
@@ -206,11 +189,12 @@ def test_odd_names_are_escaped_where_they_are_shown(trained, tmp_path, capsys):
     (report,) = (tmp_path / "out").glob("*.json")
     record = json.loads(report.read_text(encoding="utf-8"))["models"]["best"]
     assert record["P"] in (UP, DOWN) and (tmp_path / "out" / record["figure"]).exists()
-    html = figures.results_table([figures.TableRow(f"{UP} {path.name}", (record,), (str(path),))], ("<b>best",))
-    html += figures.figure_html(record, tmp_path / "out" / record["figure"])
-    html = re.sub(r"<script>.*?</script>", "", html, flags=re.S)  # the package's own
-    assert "<b>" not in html and "<i>" not in html and "& " not in html
-    assert "Moving &lt;i&gt;something&lt;/i&gt; &amp; co" in html and "Grüße" in html
+    (explanation,) = explain(weights.read(model), torch.rand(1, 3, 4, 16, 16), [0], ids=[path.name], name="<b>best")
+    shown = html.results_table([html.TableRow(f"{UP} {path.name}", [explanation])], ["<b>best"])
+    shown += html.figure_html(explanation)
+    shown = re.sub(r"<script>.*?</script>", "", shown, flags=re.S)  # the package's own
+    assert "<b>" not in shown and "<i>" not in shown and "& " not in shown
+    assert "Moving &lt;i&gt;something&lt;/i&gt; &amp; co" in shown and "Grüße" in shown
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
@@ -225,10 +209,9 @@ def test_a_name_that_is_not_utf8(tmp_path, trained, capsys):
     with open(path, "wb"):
         pass
     out = tmp_path / "out"
-    code, _, errors = run(["train", *options("folder", root), *SMALL, "--out", out, "--cache", "disk",
-                           "--cache-dir", tmp_path / "cache"], capsys)  # fmt: skip
+    code, _, errors = run(["train", *options("folder", root), *SMALL, "--out", out], capsys)
     assert (code, len(errors)) == (0, 1), errors
     assert "Grüße/caf\\udce9.avi\t" in (out / "unreadable.txt").read_text(encoding="utf-8")
     code, _, errors = run(["explain", *options("folder", root), "--model", out / "best.safetensors", "--split", "train",
                            "--iterations", "2", "--out", tmp_path / "run"], capsys)  # fmt: skip
-    assert code == 0 and len(errors) == 1 and runs.read(tmp_path / "run").finished
+    assert code == 0 and len(errors) == 1 and results.read(tmp_path / "run").finished

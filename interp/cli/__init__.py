@@ -4,15 +4,10 @@ A command is a module with HELP, add_arguments(parser) and run(args) -> exit cod
 the way (disk full, loss not finite); 2 a mistake in the command or a bad file, in one line on stderr; 130 interrupted.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
-
-__all__ = ["COMMANDS", "main", "parser"]
 
 COMMANDS = ("data", "train", "explain", "record", "check")
 
@@ -23,42 +18,31 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
-    """The parser; only the modules of `commands` are imported, since some wait for torch."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code. SystemExit on --help and on wrong usage."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):  # a file name may have characters that a terminal's encoding lacks
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     top = _Parser(prog="python -m interp", description="See when and where a video network looks.")
-    subparsers = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    for name in commands:
+    subparsers = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in arguments[:1] if arguments[:1] and arguments[0] in COMMANDS else COMMANDS:  # imports take time
         module = importlib.import_module(f"interp.cli.{name}")
         command = subparsers.add_parser(name, help=module.HELP, description=module.HELP)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
-    return top
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. SystemExit on --help and on wrong usage."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    commands = arguments[:1] if arguments and arguments[0] in COMMANDS else COMMANDS
-    args = parser(commands).parse_args(arguments)
+    args = top.parse_args(arguments)
     try:
-        return int(args.run(args) or 0)
+        return args.run(args)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print("interrupted; the same command continues", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the program that reads our output has ended, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        code = _exit_code(error)
-        if code is None:
-            raise
+        mistake = isinstance(error, ValueError | FileNotFoundError | NotADirectoryError | FileExistsError)
+        if not mistake and not isinstance(error, OSError) and type(error).__name__ != "TrainingError":
+            raise  # a bug keeps its traceback
         print(f"interp {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
-        return code
-
-
-def _exit_code(error: Exception) -> int | None:
-    """2 for a user's mistake, 1 for what stops a run, None for a bug, which keeps its traceback."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    if isinstance(error, ValueError | FileNotFoundError | NotADirectoryError) or "VideoError" in names:
-        return 2
-    return 1 if isinstance(error, OSError) or "TrainingError" in names else None
+        return 2 if mistake else 1

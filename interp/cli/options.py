@@ -1,87 +1,68 @@
-"""What several commands share: their options, the model and the dataset that these name, and printing."""
-
-from __future__ import annotations
+"""What several commands share: their options, and the models and the dataset that these name."""
 
 import argparse
-import os
-import sys
+import json
+import typing
 import warnings
 from pathlib import Path
-from typing import Any
 
-SHIPPED = ("i3d", "clstm")
-KINDS = ("motion", "something", "kth", "folder")
+from torch import nn
 
+from interp import recipes
+from interp.data import KINDS, VideoDataset, open_dataset
+from interp.data.loader import ON_ERROR
+from interp.models import weights
+from interp.training.distributed import pick
 
-def add_machine(parser: argparse.ArgumentParser, workers: int, batch_size: bool = True) -> Any:
-    """The options about the machine; returns their group."""
-    group = parser.add_argument_group("machine")
-    group.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
-    group.add_argument("--threads", type=positive, metavar="N", help="threads of the CPU that the model uses")
-    group.add_argument("--workers", type=int, default=workers, help="processes or threads that decode (%(default)s)")
-    if batch_size:
-        group.add_argument("--batch-size", type=positive, metavar="N", help="clips at once in the model")
-        group.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the search's steps")
-    return group
+NO_OPTIONS = ("name", "model", "data", "chosen")  # fields of a recipe
 
 
-def add_fields(group: Any, fields: dict[str, dict]) -> None:
-    """An option for each field of a recipe: None unless given, and then it replaces the recipe's value."""
-    for name, settings in fields.items():
-        group.add_argument(f"--{name.replace('_', '-')}", default=None, **settings)
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """The options about the machine."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
+    parser.add_argument("--workers", type=int, default=2, help="processes or threads that decode (%(default)s)")
 
 
-def positive(text: str) -> int:
-    """An argparse type: a whole number of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"is {value}; expected at least 1")
-    return value
+def add_dataset(group: argparse._ActionsContainer, required: bool) -> None:
+    """The options that name a dataset."""
+    group.add_argument("--data", choices=KINDS, required=required, help="its layout")
+    group.add_argument("--root", required=required, metavar="DIR", help="its folder")
+    group.add_argument("--split-pattern", metavar="REGEX", help="folder: file names of the validation clips")
+    group.add_argument("--on-error", choices=ON_ERROR, default="skip", help="for clips that cannot be read")
 
 
-def choose_device(args: argparse.Namespace) -> str:
-    """The device of --device: for "auto" a GPU where there is one, under torchrun one for each process."""
-    import torch
+def add_fields(parser: argparse.ArgumentParser, recipe: type) -> None:
+    """An option for each field of a recipe class; given, it replaces the recipe's value."""
+    group = parser.add_argument_group("instead of the recipe's values")
+    special = {"size": {"type": int, "nargs": 2, "metavar": ("H", "W")},
+               "model_args": {"type": lambda text: dict(json.loads(text)), "metavar": '{"width": 0.5}'},
+               "augment": {"action": argparse.BooleanOptionalAction}}  # fmt: skip
+    for name, kind in typing.get_type_hints(recipe).items():
+        if name not in NO_OPTIONS:
+            group.add_argument(f"--{name.replace('_', '-')}", **special.get(name, {"type": kind}))
 
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    if args.device in ("auto", "cuda") and torch.cuda.is_available():
-        return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
-    return "cpu" if args.device == "auto" else args.device
+
+def given_fields(args: argparse.Namespace, recipe: type) -> dict:
+    """The values of a recipe's fields that were given."""
+    names = [name for name in typing.get_type_hints(recipe) if name not in NO_OPTIONS]
+    return {name: value for name in names if (value := getattr(args, name)) is not None}
 
 
-def load_models(name: str, device: str) -> dict:
+def load_models(name: str, device: str) -> dict[str, nn.Module]:
     """The models of --model by the names that their files get. ValueError where there is none."""
-    from interp.models import weights
-
-    if name == "both" or name in SHIPPED:
-        models = {model: weights.load(model) for model in (SHIPPED if name == "both" else (name,))}
-    elif name.endswith(".safetensors"):
-        models = {Path(name).stem: weights.read(name)}
-    else:
+    device = pick(device)
+    if name.endswith(".safetensors"):
+        return {Path(name).stem: weights.read(name).to(device)}
+    if name not in (*recipes.MODELS, "both"):
         raise ValueError(f"--model is {name!r}; expected i3d, clstm, both, or a .safetensors file")
-    try:
-        return {label: model.to(device) for label, model in models.items()}
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device {device} cannot be used: {str(error).splitlines()[0]}") from error
+    return {each: weights.load(each).to(device) for each in (recipes.MODELS if name == "both" else (name,))}
 
 
-def open_split(args: argparse.Namespace, split: str, num_frames: int | None, size: Any) -> Any:
-    """The VideoDataset of --data and --root. Files that are listed but absent are counted in its `missing`."""
-    from interp.data import open_dataset
-
-    options = {"on_error": args.on_error}
-    if args.split_pattern is not None:
-        if args.data != "folder":
-            raise ValueError(f"--split-pattern is for --data folder; {args.data} has a split of its own")
-        options["split_pattern"] = args.split_pattern
+def open_split(args: argparse.Namespace, split: str, num_frames: int, size) -> VideoDataset:
+    """The dataset of --data and --root. Files that are listed but absent are counted in its `missing`."""
+    if args.split_pattern and args.data != "folder":
+        raise ValueError(f"--split-pattern is for --data folder; {args.data} has a split of its own")
+    pattern = {"split_pattern": args.split_pattern} if args.split_pattern else {}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*listed videos are absent", UserWarning)
-        return open_dataset(args.data, args.root, split, num_frames, size, **options)
-
-
-def say(text: str, stream=None) -> None:
-    """Print text that may hold characters which the terminal's encoding lacks."""
-    stream = stream or sys.stdout
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding), file=stream, flush=True)
+        return open_dataset(args.data, args.root, split, num_frames, size, on_error=args.on_error, **pattern)

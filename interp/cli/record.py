@@ -1,14 +1,13 @@
 """``python -m interp record``: gather finished results folders in one table, the record that the book reads.
 
-    python -m interp explain --data motion --root motion --model i3d --start best-window --stop --out runs/i3d
     python -m interp record runs/i3d runs/clstm --out record.parquet
     python -m interp record runs/i3d_1 --onto record.parquet --out record.parquet
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
+
+from interp.study import record
 
 HELP = "gather results folders of several networks and seeds in one table"
 
@@ -18,22 +17,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="a finished results folder: one network, one seed")
     parser.add_argument("--out", required=True, metavar="FILE", help="the table, a Parquet file of at most 3 MB")
     parser.add_argument("--onto", metavar="FILE", help="an earlier table, whose runs are kept")
-    parser.add_argument("--root", action="append", default=[], metavar="KIND=DIR",
-                        help="the data's folder (motion=DIR, kth=DIR), if it has moved")  # fmt: skip
+    parser.add_argument("--root", action="append", default=[], metavar="KIND=DIR", help="the data, if it has moved")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the table and print what is in it. ValueError where the folders do not fit together."""
-    from interp.study import record
-
     roots = dict(text.partition("=")[::2] for text in args.root)
     if unknown := sorted(set(roots) - set(record.FLAVOURS)):
         raise ValueError(f"--root {unknown[0]}: expected motion=DIR or kth=DIR")
-    onto = record.read(args.onto) if args.onto else None
-    result = record.write(args.folders, args.out, roots, onto)
-    for (flavour, model, seed), rows in result.table.groupby(["flavour", "model", "seed"], sort=False):
+    table = record.write(args.folders, args.out, roots, record.read(args.onto) if args.onto else None).table
+    for (flavour, model, seed), rows in table.groupby(["flavour", "model", "seed"], sort=False):
         bad, right = int(rows["error"].notna().sum()), (rows["P"] == rows["label_name"]).mean()
         failures = f", {bad} could not be explained" if bad else ""
         print(f"{flavour:10} {model:6} seed {seed}: {len(rows)} clips, right {right:.3f}{failures}")
-    print(f"{len(result.table)} rows, {Path(args.out).stat().st_size} bytes, in {args.out}")
+    print(f"{len(table)} rows, {Path(args.out).stat().st_size} bytes, in {args.out}")
     return 0

@@ -2,9 +2,6 @@
 
 After Mänttäri et al., ACCV 2020, section 3: mask and map are about the class that the model predicts, and the same
 mask freezes (FS) and reverses (RS) the clip. Clips are floats (B,C,T,H,W) in [0,1].
-
-    for explanation in interp.explain(model, clips, targets=labels):
-        print(explanation.to_dict())
 """
 
 from __future__ import annotations
@@ -17,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from interp import recipes
-from interp.core import gradcam, masks
-from interp.core.inference import check_clips, check_ids, check_targets, frozen_eval, map_batches, model_name, predict
+from interp.core import gradcam, inference, masks
 from interp.core.windows import score_masks
 
 DEFAULT_METHOD = "gradient"
@@ -102,8 +98,7 @@ def explain(model: nn.Module, clips: Tensor, targets=None, recipe: recipes.MaskR
         model: any module from clips (B,C,T,H,W) to logits (B,K); restored afterwards.
         clips: floats (B,C,T,H,W) in [0,1].
         targets: true classes, int or (B,), negative where unknown; they give CS.
-        recipe: the mask's loss, `recipes.SOMETHING_MASK` by default.
-        perturbation: what the mask is searched with.
+        recipe, perturbation: of the mask; `recipes.SOMETHING_MASK` by default.
         weights, layer: as in `grad_cam`. per: the map is scaled to [0,1] per "clip" or per "frame".
         explained_class: mask and map are about the class "predicted", as in the paper, or the "target".
         ids, name: names of the clips and of the model.
@@ -115,11 +110,11 @@ def explain(model: nn.Module, clips: Tensor, targets=None, recipe: recipes.MaskR
     started = time.perf_counter()
     if explained_class not in ("predicted", "target"):
         raise ValueError(f"explained_class: expected 'predicted' or 'target', got {explained_class!r}")
-    clips, ids = check_clips(model, clips), check_ids(ids, len(clips))
+    clips, ids = inference.check_clips(model, clips), inference.check_ids(ids, len(clips))
     recipe = recipe or recipes.SOMETHING_MASK
     masks.check_search(clips, perturbation, method, **search)
-    with frozen_eval(model):
-        original = predict(model, clips, batch_size, ids)  # (B, K)
+    with inference.frozen_eval(model):
+        original = inference.predict(model, clips, batch_size, ids)  # (B, K)
         guesses = original.argmax(dim=1)
         known = _known_targets(targets, original)  # (B,), -1 where unknown
         explained = torch.where(known >= 0, known, guesses) if explained_class == "target" else guesses
@@ -129,25 +124,26 @@ def explain(model: nn.Module, clips: Tensor, targets=None, recipe: recipes.MaskR
         perturbed = {kind: result.scores if kind == perturbation else
                      score_masks(model, clips, result.masks, explained, recipe, kind, batch_size)
                      for kind in ("freeze", "reverse")}  # fmt: skip
-        maps = map_batches(model, lambda part, classes: gradcam.compute_maps(model, part, classes, layer, weights),
+        maps = inference.map_batches(model, lambda part, classes: gradcam.compute_maps(model, part, classes, layer, weights),
                            clips, explained, batch_size=batch_size)  # fmt: skip
         maps = gradcam.normalise(maps, per=per)  # (B, T, H, W)
-    seconds = (time.perf_counter() - started) / len(clips)
     classes = getattr(model, "classes", None)
     classes = tuple(classes) if classes is not None and len(classes) == original.shape[1] else None
-    exact, explanations = method == "exact", []
-    for i in range(len(clips)):
-        guess, target = int(guesses[i]), int(known[i])
-        steps = int(result.forwards[i] if exact else result.steps[i])
+    shared = {"model": name or inference.model_name(model), "classes": classes, "perturbation": perturbation, "recipe": recipe,
+              "weights": weights, "seconds": (time.perf_counter() - started) / len(clips)}
+    explanations = []
+    for i, (guess, target) in enumerate(zip(guesses.tolist(), known.tolist(), strict=True)):
+        if method == "exact":
+            found = {"losses": result.losses[i : i + 1], "steps": int(result.forwards[i]),
+                     "bound": float(result.bounds[i]), "proven": bool(result.proven[i])}
+        else:
+            found = {"losses": result.losses[i, : result.steps[i]], "steps": int(result.steps[i])}
         explanations.append(Explanation(
-            id=ids[i], model=name or model_name(model), clip=clips[i].cpu(), classes=classes,
-            target=target if target >= 0 else None, guess=guess, explained=int(explained[i]), OS=float(scores[i]),
-            FS=float(perturbed["freeze"][i]), RS=float(perturbed["reverse"][i]),
-            CS=float(original[i, target]) if 0 <= target != guess else None, probabilities=original[i].cpu(),
-            mask=result.masks[i].float().cpu(), map=maps[i].float().cpu(), steps=steps, perturbation=perturbation,
-            losses=result.losses[i : i + 1].cpu() if exact else result.losses[i, :steps].cpu(), recipe=recipe,
-            weights=weights, seconds=seconds, bound=float(result.bounds[i]) if exact else None,
-            proven=bool(result.proven[i]) if exact else None))  # fmt: skip
+            id=ids[i], clip=clips[i].cpu(), target=target if target >= 0 else None, guess=guess,
+            explained=int(explained[i]), OS=float(scores[i]), FS=float(perturbed["freeze"][i]),
+            RS=float(perturbed["reverse"][i]), CS=float(original[i, target]) if 0 <= target != guess else None,
+            probabilities=original[i].cpu(), mask=result.masks[i].float().cpu(), map=maps[i].float().cpu(),
+            **shared, **found | {"losses": found["losses"].cpu()}))  # fmt: skip
     return explanations
 
 
@@ -168,4 +164,4 @@ def _known_targets(targets, scores: Tensor) -> Tensor:
         return torch.full((len(scores),), -1, device=scores.device)
     given = torch.as_tensor(targets)
     unknown = (given < 0).to(scores.device)
-    return check_targets(given.clamp(min=0), scores).masked_fill(unknown, -1)
+    return inference.check_targets(given.clamp(min=0), scores).masked_fill(unknown, -1)

@@ -1,10 +1,6 @@
 """How the package runs a model: in evaluation mode with frozen weights, on checked clips, in batches that fit.
 
 Axes: clips (B,C,T,H,W) floats, logits (B,K), targets (B,).
-
-    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2)).train()
-    >>> predict(model, torch.rand(4, 3, 1, 2, 2)).shape, model.training
-    (torch.Size([4, 2]), True)
 """
 
 from __future__ import annotations
@@ -25,10 +21,9 @@ _BATCH_SIZES_THAT_FIT: weakref.WeakKeyDictionary[nn.Module, int] = weakref.WeakK
 
 @contextlib.contextmanager
 def frozen_eval(model: nn.Module) -> Iterator[torch.device | None]:
-    """Run a model in evaluation mode, with gradients enabled but none for the weights; afterwards restore it.
+    """Run a model in evaluation mode, with gradients enabled but none for the weights, and restore it afterwards.
 
-    Yields the model's device, None where it has no weights. Restored, also after an exception or Ctrl-C, are each
-    module's mode and each weight's requires_grad.
+    Yields the model's device, None where it has no weights.
     """
     _check_module(model)
     modes = [(module, module.training) for module in model.modules()]
@@ -40,9 +35,7 @@ def frozen_eval(model: nn.Module) -> Iterator[torch.device | None]:
         for weight, _ in weights:
             weight.requires_grad_(False)
         if device is not None and device.type == "cuda":
-            # cuDNN computes a recurrent layer's gradient in training mode only. Without dropout the outputs are the
-            # same in both modes.
-            for module, _ in recurrent:
+            for module, _ in recurrent:  # cuDNN computes a recurrent layer's gradient in training mode only
                 module.training, module.dropout = True, 0.0
         with torch.inference_mode(False), torch.enable_grad():
             yield device
@@ -128,15 +121,20 @@ def predict(model: nn.Module, clips: Tensor, batch_size: int | None = None,
     return scores
 
 
+def predict_targets(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] | int | None,
+                    batch_size: int | None, ids: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+    """Checked targets (B,), their scores (B,) and the scores of all classes (B,K) of checked clips."""
+    scores = predict(model, clips, batch_size, ids)
+    targets = check_targets(targets, scores)
+    return targets, scores.gather(1, targets[:, None])[:, 0], scores
+
+
 def map_batches(model: nn.Module, function: Callable[..., Tensor], *tensors: Tensor,
                 batch_size: int | None = None) -> Tensor:
     """Apply `function` to equal slices of the tensors along axis 0, on the model's device, and concatenate the results.
 
-    Args:
-        model: decides device and batch size; `function` runs it.
-        function: from slices of the tensors to a tensor with as many rows.
-        tensors: of equal length; the result is on the first one's device.
-        batch_size: most rows in a slice. None: `model.preferred_batch_size` on a CPU, else 32.
+    batch_size: most rows in a slice; None: `model.preferred_batch_size` on a CPU, else 32. The result is on the first
+    tensor's device.
     """
     device = _device(model)
 
@@ -149,7 +147,7 @@ def map_batches(model: nn.Module, function: Callable[..., Tensor], *tensors: Ten
 def map_slices(model: nn.Module, function: Callable[[slice], object], total: int,
                batch_size: int | None = None) -> list:
     """Results of `function` on equal slices of 0..total; slices are halved, for good, when GPU memory runs out."""
-    if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
+    if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
         raise ValueError(f"batch_size: expected a number of clips of at least 1, or None, got {batch_size!r}")
     if batch_size is None:
         on_cpu = (_device(model) or torch.device("cpu")).type == "cpu"
@@ -158,16 +156,13 @@ def map_slices(model: nn.Module, function: Callable[[slice], object], total: int
     while first < total:
         most = min(batch_size, _BATCH_SIZES_THAT_FIT.get(model, batch_size))
         size = math.ceil((total - first) / math.ceil((total - first) / most))
-        fits = True
         try:
             results.append(function(slice(first, first + size)))
+            first, size = first + size, 0
         except torch.cuda.OutOfMemoryError:
             if size == 1:
                 raise
-            fits = False
-        if fits:
-            first += size
-        else:  # outside the except block, whose traceback keeps the batch in memory
+        if size:  # outside the except block, whose traceback keeps the batch in memory
             _BATCH_SIZES_THAT_FIT[model] = size // 2
             torch.cuda.empty_cache()
     return results
@@ -204,8 +199,7 @@ def model_name(model: nn.Module) -> str:
 
 
 def _mapping(model: nn.Module, name: str) -> Mapping:
-    """A model's attribute where it is a mapping, else {}: a foreign model's `config` can be anything."""
-    value = getattr(model, name, None)
+    value = getattr(model, name, None)  # a foreign model's `config` can be anything
     return value if isinstance(value, Mapping) else {}
 
 

@@ -1,11 +1,8 @@
 """The temporal mask by gradient descent: which moments a decision rests on, found by Adam for many clips at once.
 
 Mänttäri et al., "Interpreting Video Features" (ACCV 2020): a mask m = sigmoid(z) minimises
-lambda1 sum|m| + lambda2 TV(m) + F_c(perturbed clip), with F_c the softmax score of the target class. `interp.core.exact`
-finds the best binary mask instead. Axes: clips (B,C,T,H,W), masks (B,T), 1 = perturbed.
-
-Of the released code's defects one is kept, because the published masks begin there: the central start is the first
-that loses the drop, not the last that keeps it.
+lambda1 sum|m| + lambda2 TV(m) + F_c(perturbed clip), with F_c the softmax score of the target class.
+`interp.core.exact` finds the best binary mask instead. Axes: clips (B,C,T,H,W), masks (B,T), 1 = perturbed.
 """
 
 from __future__ import annotations
@@ -18,20 +15,9 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from interp.core import perturb
+from interp.core import inference, perturb
 from interp.core._stem import stem_of
 from interp.core.exact import ExactResult, search_exact
-from interp.core.inference import (
-    autocast,
-    check_clips,
-    check_finite,
-    check_ids,
-    check_targets,
-    frozen_eval,
-    logits,
-    map_slices,
-    predict,
-)
 from interp.core.windows import penalty, score_masks, score_table, score_windows
 from interp.recipes import SOMETHING_MASK, MaskRecipe
 
@@ -42,22 +28,15 @@ CHECK_EVERY = 20  # steps between looks for a loss that is not finite
 
 @dataclass(frozen=True)
 class Stop:
-    """When a clip leaves the search early; it then gets the mask of its least loss.
+    """When a clip leaves the search early; it then gets the mask of its least loss."""
 
-    Attributes:
-        patience: steps within which the least loss must fall.
-        tolerance: by what share of itself it must fall.
-        minimum: steps that every clip takes.
-    """
-
-    patience: int = 20
-    tolerance: float = 0.01
-    minimum: int = 40
+    patience: int = 20  # steps within which the least loss must fall
+    tolerance: float = 0.01  # by what share of itself it must fall
+    minimum: int = 40  # steps that every clip takes
 
     def __post_init__(self) -> None:
-        for name, value in {"patience": 1, "tolerance": 0, "minimum": 0}.items():
-            if not getattr(self, name) >= value:
-                raise ValueError(f"Stop: expected {name} of at least {value}, got {getattr(self, name)!r}")
+        if not (self.patience >= 1 and self.tolerance >= 0 and self.minimum >= 0):
+            raise ValueError(f"Stop: expected patience from 1, tolerance and minimum from 0, got {self}")
 
 
 @dataclass(frozen=True)
@@ -113,72 +92,50 @@ def find_masks(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] 
     Raises:
         ValueError: wrong arguments, or a score that is not finite, naming the clip.
     """
-    clips, ids = check_clips(model, clips), check_ids(ids, len(clips))
-    check_search(clips, perturbation, method, start=start, stop=stop, keep_path=keep_path, precision=precision)
-    probabilities = predict(model, clips, batch_size, ids)
-    targets = check_targets(targets, probabilities)
-    originals = probabilities.gather(1, targets[:, None])[:, 0]
+    clips, ids = inference.check_clips(model, clips), inference.check_ids(ids, len(clips))
+    options = {"start": start, "stop": stop, "keep_path": keep_path, "precision": precision}
+    check_search(clips, perturbation, method, **options)
+    targets, originals, _ = inference.predict_targets(model, clips, targets, batch_size, ids)
     return search(model, clips, targets, originals, recipe, perturbation, ids=ids, method=method, budget=budget,
-                  start=start, stop=stop, batch_size=batch_size, generator=generator, progress=progress,
-                  keep_path=keep_path, precision=precision)
+                  batch_size=batch_size, generator=generator, progress=progress, **options)
 
 
 def search(model, clips, targets, originals, recipe, perturbation, *, ids, method="gradient", budget=2000, start=None,
            stop=None, batch_size=None, generator=None, progress=False, keep_path=False,
            precision="fp32") -> MaskResult | ExactResult:
     """What `find_masks` returns, where the arguments are checked and the clips' scores are known."""
-    with frozen_eval(model):
+    with inference.frozen_eval(model):
         if method == "exact":
             return search_exact(model, clips, targets, originals, perturbation, recipe, budget=budget,
                                 batch_size=batch_size, ids=ids, progress=progress)
         if isinstance(start, Tensor):
             starts = start.detach().to(originals).expand(len(clips), -1)
         elif start == "random":
-            starts = random_start(clips.shape[2], ids, generator, recipe).to(originals)
+            starts = _random_start(clips.shape[2], ids, generator, recipe).to(originals)
         elif start == "best-window":
-            starts = score_windows(model, clips, targets, originals, recipe, perturbation, batch_size, ids,
-                                   only_best=True).starts
+            starts = score_windows(model, clips, targets, originals, recipe, perturbation, batch_size, ids).starts
         else:
-            starts = _central_start(model, clips, targets, originals, recipe, "freeze", batch_size)
+            starts = _central_start(model, clips, targets, originals, recipe, batch_size)
         stop = Stop() if stop is True else stop or None
-        total = len(clips) * recipe.iterations
-        bar = tqdm(total=total, desc="masks", unit="step", leave=False, disable=None if progress is None else not progress)
-        with bar:
+        with tqdm(total=len(clips) * recipe.iterations, desc="masks", unit="step", leave=False,
+                  disable=None if progress is None else not progress) as bar:
             def descend(rows: slice) -> tuple:
                 bar.update(-bar.n + rows.start * recipe.iterations)  # after memory ran out, the batch begins again
                 return _descend(model, clips[rows], targets[rows], starts[rows], recipe, perturbation, stop, ids[rows],
                                 keep_path, precision, bar)
 
-            parts = map_slices(model, descend, len(clips), batch_size)
+            parts = inference.map_slices(model, descend, len(clips), batch_size)
         found, losses, steps, paths = (torch.cat(part).to(clips.device) for part in zip(*parts, strict=True))
         masks = found.sigmoid()
         scores = score_masks(model, clips, masks, targets, recipe, perturbation, batch_size)
-    check_finite(scores, ids, "under its mask")
+    inference.check_finite(scores, ids, "under its mask")
     return MaskResult(masks, losses, scores, originals, targets, steps, perturbation, recipe, starts.clone(),
                       paths if keep_path else None)
 
 
-def central_start(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] | int | None = None,
-                  recipe: MaskRecipe = SOMETHING_MASK, perturbation: str = "freeze", *,
-                  batch_size: int | None = None, ids: Sequence[str] | None = None) -> Tensor:
-    """The paper's start: logits (B,T), -start_logit at i frames of both ends, +start_logit between.
-
-    i is the first of 1..T//2-1 whose binary mask lowers the score by less than drop_fraction of what perturbing the
-    whole clip does; T//2-1 where there is none. Arguments and errors as in `find_masks`.
-    """
-    clips, ids = check_clips(model, clips), check_ids(ids, len(clips))
-    probabilities = predict(model, clips, batch_size, ids)
-    targets = check_targets(targets, probabilities)
-    originals = probabilities.gather(1, targets[:, None])[:, 0]
-    return _central_start(model, clips, targets, originals, recipe, perturbation, batch_size)
-
-
-def random_start(num_frames: int, ids: Sequence[str], generator: torch.Generator | None = None,
-                 recipe: MaskRecipe = SOMETHING_MASK) -> Tensor:
-    """Logits (B,T), uniform between -start_logit and +start_logit.
-
-    A number from the generator (0 for None) and a clip's own id seed its logits, whatever clips stand beside it.
-    """
+def _random_start(num_frames: int, ids: Sequence[str], generator: torch.Generator | None,
+                  recipe: MaskRecipe) -> Tensor:
+    """Logits (B,T) in +-start_logit; a number from the generator and a clip's id seed them, not its neighbours."""
     base, rows = 0, []
     if generator is not None:
         base = int(torch.randint(2**62, (), generator=generator, device=generator.device))
@@ -188,13 +145,17 @@ def random_start(num_frames: int, ids: Sequence[str], generator: torch.Generator
     return (2 * torch.stack(rows) - 1) * recipe.start_logit
 
 
-def _central_start(model, clips, targets, originals, recipe, perturbation, batch_size) -> Tensor:
+def _central_start(model, clips, targets, originals, recipe, batch_size) -> Tensor:
+    """The paper's start: logits (B,T), -start_logit at i frames of both ends, +start_logit between.
+
+    i is the first of 1..T//2-1 whose binary mask takes less than drop_fraction of what freezing the whole clip does;
+    T//2-1 where there is none. (The last that keeps the drop was meant, but the published masks begin here.)
+    """
     num_frames = clips.shape[2]
     time = torch.arange(num_frames, device=clips.device)
     widths = torch.arange(0, max(num_frames // 2, 1), device=clips.device)[:, None]  # 0: the whole clip
     candidates = ((time >= widths) & (time < num_frames - widths)).to(originals)  # (T//2, T)
-    scores = score_table(model, clips, candidates, targets, recipe, perturbation, batch_size)
-    drops = originals[:, None] - scores
+    drops = originals[:, None] - score_table(model, clips, candidates, targets, recipe, "freeze", batch_size)
     fails = drops[:, 1:] < recipe.drop_fraction * drops[:, :1]
     fails = torch.cat([fails, fails.new_ones(len(clips), 1)], dim=1)  # one always ends the walk
     place = (fails.int().argmax(dim=1) + 1).clamp(max=len(candidates) - 1)
@@ -221,8 +182,8 @@ def _descend(model, clips, targets, starts, recipe, perturbation, stop, ids, kee
         masks = z.sigmoid()
         mixing = perturb.time_mixing(perturbation, masks, recipe.reverse_threshold)
         mixed = stem.mix(mixing, inputs) if stem else perturb.mix(mixing, inputs)
-        with autocast(device, precision):
-            output = stem.logits(mixed) if stem else logits(model, mixed)
+        with inference.autocast(device, precision):
+            output = stem.logits(mixed) if stem else inference.logits(model, mixed)
         scores = output.to(z.dtype).softmax(1).gather(1, targets[rows][:, None])[:, 0]
         loss = penalty(masks, recipe) + scores
         (z.grad,) = torch.autograd.grad(loss.sum(), z)
@@ -245,7 +206,7 @@ def _descend(model, clips, targets, starts, recipe, perturbation, stop, ids, kee
         if stop is not None and step + 1 >= stop.minimum:
             staying = waited[rows] < stop.patience
         if step % CHECK_EVERY == 0 or not staying.all() or step + 1 == steps:
-            check_finite(loss, [ids[row] for row in rows.tolist()], "during the search")
+            inference.check_finite(loss, [ids[row] for row in rows.tolist()], "during the search")
         bar.update(len(rows) + int((~staying).sum()) * (steps - step - 1))
         if not staying.all():
             taken[rows[~staying].cpu()] = step + 1
@@ -271,10 +232,10 @@ def _narrow(z: Tensor, adam: torch.optim.Adam, staying: Tensor) -> tuple[Tensor,
 def check_search(clips: Tensor, perturbation: str, method: str, *, start=None, stop=None, keep_path=False,
                  precision="fp32", **others) -> None:
     """ValueError where the options of a search do not fit together."""
-    if perturbation not in perturb.names():
-        raise ValueError(f"perturbation: expected one of {', '.join(perturb.names())}, got {perturbation!r}")
-    if method not in METHODS or precision not in ("fp32", "bf16"):
-        raise ValueError(f"expected method of {METHODS} and precision fp32 or bf16, got {method!r} and {precision!r}")
+    for name, value, choices in (("perturbation", perturbation, perturb.names()), ("method", method, METHODS),
+                                 ("precision", precision, ("fp32", "bf16"))):
+        if value not in choices:
+            raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
     if method == "exact" and (start is not None or stop or keep_path):
         raise ValueError('method "exact" takes no start, stop or keep_path; leave them out, or use method="gradient"')
     if stop is not None and not isinstance(stop, Stop | bool):

@@ -2,10 +2,6 @@
 
 After Shi et al., "Convolutional LSTM Network", NeurIPS 2015 (arXiv 1506.04214), in the form of Keras' ConvLSTM2D (no
 peepholes; the stride acts on the input only); sizes from Mänttäri, Broomé et al., ACCV 2020 (arXiv 2002.00367).
-Axes: B clip, C channel, T frame, H row, W column, F filter, K class; a clip is (B,C,T,H,W) in [0,1].
-
-    >>> CLSTM(num_classes=12, size=(64, 64), padding="same").eval()(torch.rand(2, 3, 16, 64, 64)).shape
-    torch.Size([2, 12])
 """
 
 from collections.abc import Sequence
@@ -16,7 +12,7 @@ from torch import Tensor, nn
 
 from interp.core._stem import FirstConvolution
 
-from .network import VideoNetwork, pad, same_padding
+from .network import VideoNetwork, convolve, same_padding
 from .recurrence import convolutional_lstm, lstm_step
 
 
@@ -27,11 +23,9 @@ class ConvLSTM2d(nn.Module):
     `bias` (4F,): input, forget, output, cell.
 
     Args:
-        in_channels: C.
-        filters: F.
+        in_channels, filters: C and F.
         kernel_size: an integer or (rows, columns), of the input and of the recurrent convolution.
-        stride: of the input convolution; the recurrent one has stride 1.
-        padding: of the input convolution, "valid" or "same" as in TensorFlow; the recurrent one is "same".
+        stride, padding: of the input convolution, "valid" or "same" as in TensorFlow; the recurrent one is (1, "same").
         gate: "sigmoid", or "hard_sigmoid" = clip(0.2 x + 0.5, 0, 1), the default of TensorFlow 1.
     """
 
@@ -74,19 +68,12 @@ class ConvLSTM2d(nn.Module):
 
     def input_gates(self, frames: Tensor) -> Tensor:
         """The input's part of the gates: (N,C,H,W) to (N,4F,H',W')."""
-        pads = self.pads(frames.shape[-2:])
-        if any(before != after for before, after in pads):
-            frames, pads = pad(frames, pads), [(0, 0), (0, 0)]
-        return F.conv2d(frames, self.weight_input, self.bias, self.stride, [before for before, _ in pads])
+        return convolve(frames, self.weight_input, self.bias, self.stride, self.pads(frames.shape[-2:]))
 
     def forward(self, x: Tensor) -> Tensor:
         gates = self.input_gates(_by_frame(x)).unflatten(0, (x.shape[2], -1))  # (T, B, 4F, H', W')
         states = convolutional_lstm(gates, self.weight_recurrent, self.gate)
         return states.permute(1, 2, 0, 3, 4)  # (B, F, T, H', W')
-
-    def extra_repr(self) -> str:
-        return (f"{self.in_channels}, {self.filters}, kernel_size={self.kernel_size}, stride={self.stride}, "
-                f"padding={self.padding!r}, gate={self.gate!r}")
 
 
 class CLSTM(VideoNetwork):
@@ -104,9 +91,6 @@ class CLSTM(VideoNetwork):
         dropout: probability of dropping, before the classifier.
         bn_momentum: share of the newest batch in the running statistics.
         pixel_range: clips are mapped from [0,1] to this range; the released code used (0, 255).
-
-    Raises:
-        ValueError: arguments out of range, or a clip with other axes.
     """
 
     preferred_batch_size = 4  # clips at once on a CPU: with gradients 31 ms a clip, against 40 among 32
@@ -124,8 +108,7 @@ class CLSTM(VideoNetwork):
             pools=tuple(pools), padding=padding, gate=gate,
             batch_norm=_choose("batch_norm", batch_norm, (True, "shared", False)),
             classifier=_choose("classifier", classifier, ("sequence", "last")), dropout=dropout,
-            bn_momentum=bn_momentum, pixel_range=tuple(pixel_range),
-        )  # fmt: skip
+            bn_momentum=bn_momentum, pixel_range=tuple(pixel_range))  # fmt: skip
         if not len(filters) == len(strides) == len(pools) > 0 or min(*filters, *pools) < 1:
             raise ValueError("filters, strides, pools: expected one entry of at least 1 a layer, "
                              f"got {tuple(filters)}, {tuple(strides)}, {tuple(pools)}")
@@ -166,14 +149,10 @@ class CLSTM(VideoNetwork):
         return self.classify(x.transpose(1, 2))
 
     def step(self, frames: Tensor, state: tuple[Tensor, ...] | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """One frame of each clip, in evaluation mode: with `classify`, the same as `forward` frame by frame.
+        """One frame of each clip (N,C,H,W), in evaluation mode: with `classify`, the same as `forward`.
 
-        Args:
-            frames: (N,C,H,W) in [0,1].
-            state: what the step before returned, None at the first frame.
-
-        Returns:
-            The frame's features (N,F,H',W'), and the state: of each layer the hidden and the cell maps (N,...).
+        Returns the frame's features (N,F,H',W'), and the state for the next step, which is None at the first frame: of
+        each layer the hidden and the cell maps (N,...).
         """
         x, after = self.prepare(frames, (self.config["in_channels"], *self.config["size"])), []
         for number, layer in enumerate(self.layers):

@@ -2,10 +2,6 @@
 
 After Carreira and Zisserman, "Quo Vadis, Action Recognition?", CVPR 2017 (arXiv 1705.07750); strides in time from
 Mänttäri, Broomé et al., ACCV 2020 (arXiv 2002.00367). Modules are named as in the released checkpoints.
-Axes: B clip, C channel, T frame, H row, W column, F filter, K class; a clip is (B,C,T,H,W) in [0,1].
-
-    >>> I3D(num_classes=174).eval()(torch.rand(2, 3, 16, 64, 64)).shape
-    torch.Size([2, 174])
 """
 
 import math
@@ -18,7 +14,7 @@ from torch import Tensor, nn
 
 from interp.core._stem import FirstConvolution
 
-from .network import VideoNetwork, pad, same_padding
+from .network import VideoNetwork, convolve, pad, same_padding
 
 Triple = tuple[int, int, int]
 
@@ -37,9 +33,6 @@ class MaxPool3dSame(nn.Module):
         # with ceil_mode the last window reaches over the end: the odd rest of the padding without a copy
         return F.max_pool3d(x, self.kernel, self.stride, [before for before, _ in pads], ceil_mode=True)
 
-    def extra_repr(self) -> str:
-        return f"kernel={self.kernel}, stride={self.stride}"
-
 
 class Unit3d(nn.Module):
     """Convolution without bias, batch normalisation, ReLU: (B,C,T,H,W) to (B,F,T/s,H/s,W/s), rounded up."""
@@ -52,11 +45,7 @@ class Unit3d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         conv = self.conv_3d
         pads = same_padding(x.shape[2:], conv.kernel_size, conv.stride)
-        if all(before == after for before, after in pads):
-            x = F.conv3d(x, conv.weight, None, conv.stride, [before for before, _ in pads])
-        else:
-            x = F.conv3d(pad(x, pads), conv.weight, None, conv.stride)
-        return F.relu(self.batch_norm(x))
+        return F.relu(self.batch_norm(convolve(x, conv.weight, None, conv.stride, pads)))
 
 
 class Mixed(nn.Module):
@@ -69,26 +58,21 @@ class Mixed(nn.Module):
         def conv(in_channels: int, channels: int, size: int) -> Unit3d:
             return Unit3d(in_channels, channels, (size, size, size), momentum=momentum)
 
-        def branch(**units: nn.Module) -> nn.Sequential:
-            return nn.Sequential(OrderedDict(units))
-
         c, pool = in_channels, MaxPool3dSame((3, 3, 3), (1, 1, 1))
-        self.Branch_0 = branch(Conv3d_0a_1x1=conv(c, c0, 1))
-        self.Branch_1 = branch(Conv3d_0a_1x1=conv(c, c1a, 1), Conv3d_0b_3x3=conv(c1a, c1b, 3))
-        self.Branch_2 = branch(Conv3d_0a_1x1=conv(c, c2a, 1), **{last_name: conv(c2a, c2b, 3)})
-        self.Branch_3 = branch(MaxPool3d_0a_3x3=pool, Conv3d_0b_1x1=conv(c, c3, 1))
+        branches = ({"Conv3d_0a_1x1": conv(c, c0, 1)},
+                    {"Conv3d_0a_1x1": conv(c, c1a, 1), "Conv3d_0b_3x3": conv(c1a, c1b, 3)},
+                    {"Conv3d_0a_1x1": conv(c, c2a, 1), last_name: conv(c2a, c2b, 3)},
+                    {"MaxPool3d_0a_3x3": pool, "Conv3d_0b_1x1": conv(c, c3, 1)})  # fmt: skip
+        for number, units in enumerate(branches):
+            self.add_module(f"Branch_{number}", nn.Sequential(OrderedDict(units)))
         self.out_channels = c0 + c1b + c2b + c3
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self.Branch_0(x), self.Branch_1(x), self.Branch_2(x), self.Branch_3(x)], dim=1)
+        return torch.cat([branch(x) for branch in self.children()], dim=1)
 
 
 class Logits(nn.Module):
-    """Mean over all steps and cells, dropout, 1x1x1 convolution with bias: (B,C,T,H,W) to (B,K).
-
-    The Kinetics network takes the mean over windows of 2x7x7 and then that of their logits, which is the same for its
-    2x7x7 maps. The paper's network, with 8 or 16 steps, takes one mean over all of them.
-    """
+    """Mean over all steps and cells, dropout, 1x1x1 convolution with bias: (B,C,T,H,W) to (B,K)."""
 
     def __init__(self, in_channels: int, num_classes: int, dropout: float):
         super().__init__()
@@ -106,15 +90,12 @@ class I3D(VideoNetwork):
     Args:
         num_classes: K.
         in_channels: C.
-        width: factor on every channel count; other than 1 the counts are rounded to multiples of 8 (at least 8).
+        width: factor on every channel count, which is rounded to a multiple of 8.
         dropout: probability of dropping, before the logits.
         temporal_strides: of Conv3d_1a, MaxPool3d_4a, MaxPool3d_5a; (2, 2, 2) is the Kinetics network.
         spatial_strides: of Conv3d_1a, MaxPool3d_2a, 3a, 4a, 5a; (2, 2, 2, 1, 1) gives 8x8 maps for 64x64.
         bn_momentum: share of the newest batch in the running statistics; 0.1 suits short trainings.
         pixel_range: clips are mapped from [0,1] to this range; the Kinetics weights expect (-1, 1).
-
-    Raises:
-        ValueError: arguments out of range, or a clip with other axes or channels.
     """
 
     gradcam_layer = "Mixed_5c"
@@ -126,15 +107,13 @@ class I3D(VideoNetwork):
         super().__init__(
             "i3d", num_classes=num_classes, in_channels=in_channels, width=width, dropout=dropout,
             temporal_strides=tuple(temporal_strides), spatial_strides=tuple(spatial_strides),
-            bn_momentum=bn_momentum, pixel_range=tuple(pixel_range),
-        )  # fmt: skip
+            bn_momentum=bn_momentum, pixel_range=tuple(pixel_range))  # fmt: skip
         if not width > 0:
             raise ValueError(f"width: expected a factor above 0 on the channel counts, got {width}")
         for name, strides, num in (("temporal", temporal_strides, 3), ("spatial", spatial_strides, 5)):
             if len(strides) != num or any(int(s) != s or s < 1 for s in strides):
                 raise ValueError(f"{name}_strides: expected {num} integers of at least 1, got {tuple(strides)}")
-        t1, t4, t5 = temporal_strides
-        s1, s2, s3, s4, s5 = spatial_strides
+        (t1, t4, t5), (s1, s2, s3, s4, s5) = temporal_strides, spatial_strides
 
         def wide(channels: int) -> int:
             return channels if width == 1 else max(8, round(channels * width / 8) * 8)

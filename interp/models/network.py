@@ -1,7 +1,4 @@
-"""What I3D and C-LSTM share: the record of how they were built, the check of their clips, TensorFlow's padding.
-
-Axes: B clip, C channel, T frame, H row, W column; a clip is (B,C,T,H,W) in [0,1].
-"""
+"""What I3D and C-LSTM share: the record of how they were built, the check of their clips, TensorFlow's padding."""
 
 import math
 from collections.abc import Sequence
@@ -42,10 +39,8 @@ class VideoNetwork(nn.Module):
         sizes = tuple(clips.shape[1:])
         fits = len(sizes) == len(axes) and 0 not in sizes and clips.is_floating_point()
         if not fits or any(size != axis for size, axis in zip(sizes, axes, strict=True) if isinstance(axis, int)):
-            raise ValueError(
-                f"{type(self).__name__}: expected float clips (B,{','.join(map(str, axes))}) in [0,1], got "
-                f"{clips.dtype} {tuple(clips.shape)}; make them from uint8 frames with interp.data.to_clip"
-            )
+            expected = f"{type(self).__name__}: expected float clips (B,{','.join(map(str, axes))}) in [0,1]"
+            raise ValueError(f"{expected}, got {clips.dtype} {tuple(clips.shape)}; make them with interp.data.to_clip")
         low, high = self.config["pixel_range"]
         return clips if (low, high) == (0.0, 1.0) else clips * (high - low) + low
 
@@ -54,6 +49,14 @@ def same_padding(sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[i
     """(before, after) for each axis, so that the output has ceil(size / stride) steps; an odd rest goes after."""
     totals = [max((math.ceil(n / s) - 1) * s + k - n, 0) for n, k, s in zip(sizes, kernel, stride, strict=True)]
     return [(total // 2, total - total // 2) for total in totals]
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: Sequence[int], pads: Sequence) -> Tensor:
+    """A convolution over the last axes, two or three, padded by (before, after) each."""
+    if any(before != after for before, after in pads):
+        x, pads = pad(x, pads), [(0, 0)] * len(pads)
+    function = F.conv3d if weight.dim() == 5 else F.conv2d
+    return function(x, weight, bias, stride, [before for before, _ in pads])
 
 
 def pad(x: Tensor, pads: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:

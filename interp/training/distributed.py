@@ -1,7 +1,5 @@
 """One process or several: the environment that torchrun sets, and the collective operations that training needs."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import os
@@ -47,15 +45,17 @@ class World:
 
 
 def pick(device: str | torch.device = "auto") -> torch.device:
-    """The device of that name; "auto" is the GPU where there is one. ValueError if this machine does not have it."""
-    has_gpu = torch.cuda.is_available()
+    """The device of that name; "auto" is a GPU where there is one. Under torchrun each process gets its own GPU."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     try:
-        picked = torch.device(("cuda" if has_gpu else "cpu") if str(device) == "auto" else device)
+        picked = torch.device(("cuda" if count else "cpu") if str(device) == "auto" else device)
     except RuntimeError as error:
         raise ValueError(f"device: expected auto, cpu, cuda or cuda:N, got {device!r}") from error
-    if picked.type == "cuda" and not has_gpu:
-        raise ValueError(f"device: {device!r}, but PyTorch sees no GPU on this machine; use cpu")
-    return picked
+    if picked.type != "cuda":
+        return picked
+    if (picked.index or 0) >= count:
+        raise ValueError(f"device: {device!r}, but PyTorch sees no GPU of that number on this machine; use cpu")
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % count) if "LOCAL_RANK" in os.environ else picked
 
 
 @contextlib.contextmanager
@@ -64,8 +64,6 @@ def world(device: str | torch.device = "auto") -> Iterator[World]:
     picked, size = pick(device), int(os.environ.get("WORLD_SIZE", 1))
     on_gpu, opens = picked.type == "cuda", size > 1 and not dist.is_initialized()
     if on_gpu:
-        if size > 1:
-            picked = torch.device("cuda", int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
         torch.cuda.set_device(picked.index or 0)
     if opens:
         dist.init_process_group("nccl" if on_gpu else "gloo", device_id=picked if on_gpu else None)

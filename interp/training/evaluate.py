@@ -1,10 +1,4 @@
-"""Scores of a classifier: top-1, top-5, F1 of each class, the same with clips reversed in time, and on other data.
-
-After the paper's Table 1 (ACCV 2020). Axes: frames (B,T,H,W,3) uint8 from the dataset, clips (B,C,T,H,W) into the
-model, logits (B,K) out; confusion[i][j] counts the clips of class i that were classified as j.
-"""
-
-from __future__ import annotations
+"""Scores of a classifier: top-1, top-5, F1 of each class, the same with clips reversed in time, and on other data."""
 
 from typing import Any
 
@@ -37,13 +31,12 @@ def evaluate(model: nn.Module, dataset: Any, reverse: bool = False, *, batch_siz
         model: from clips (B,C,T,H,W) to logits (B,K), already on its device.
         dataset: a VideoDataset, or a ClipLoader.
         reverse: play every clip backwards in time.
-        batch_size, workers, progress: clips at once, processes that decode, whether to show a bar.
         device, precision: None takes the model's device; "fp32" or "bf16" (autocast).
         world: the processes that share the work; each calls this.
 
     Returns:
         count, loss (mean cross-entropy), top1, top5 (in 0..1), f1 (list of K), macro_f1 (their mean over the classes
-        that occur), confusion (K lists of K counts). Clips without a label or that cannot be read are not counted.
+        that occur), confusion (of class i, classified as j). Clips without a label or that cannot be read do not count.
     """
     device = torch.device(device or next((p.device for p in model.parameters()), "cpu"))
     world = world or World(0, 1, device)
@@ -73,28 +66,17 @@ def evaluate(model: nn.Module, dataset: Any, reverse: bool = False, *, batch_siz
     if not count:
         raise ValueError("no clip of the evaluation set has a label and can be read; nothing to evaluate")
     f1 = f1_scores(confusion)
-    return {
-        "count": count,
-        "loss": loss / count,
-        "top1": int(confusion.diagonal().sum()) / count,
-        "top5": in_top5 / count,
-        "f1": f1.tolist(),
-        "macro_f1": float(f1[confusion.sum(1) > 0].mean()),
-        "confusion": confusion.tolist(),
-    }
+    return {"count": count, "loss": loss / count, "top1": int(confusion.diagonal().sum()) / count,
+            "top5": in_top5 / count, "f1": f1.tolist(), "macro_f1": float(f1[confusion.sum(1) > 0].mean()),
+            "confusion": confusion.tolist()}  # fmt: skip
 
 
 def transfer(model: nn.Module, root: Any, split: str = "validation", *, num_frames: int = 16,
              size: Any = 64) -> dict[str, Any]:
-    """Scores of a model on another dataset, clip by clip, where a clip's label is one of the model's classes.
+    """Score a model on data in the layout of Something-Something V2: the clips whose label is one of its classes.
 
-    Args:
-        model: from clips (B,C,T,H,W) of `num_frames` and `size` to logits (B,K), with `classes`, its K class names.
-        root: a folder in the layout of Something-Something V2 (Goyal et al., ICCV 2017), of which `split` is taken.
-
-    Returns:
-        count, top1, top5 (in 0..1), chance (1/K), rows: for each clip id, label, guess (the predicted class), score
-        (the softmax of the label), rank (1: predicted rightly).
+    Returns count, top1, top5 (in 0..1), chance (1/K), and rows: for each clip id, label, guess (the predicted class),
+    score (the softmax of the label), rank (1: predicted rightly).
     """
     names = list(getattr(model, "classes", None) or ())
     if not names:
@@ -109,12 +91,6 @@ def transfer(model: nn.Module, root: Any, split: str = "validation", *, num_fram
         rows.append({"id": dataset.ids[i], "label": name, "guess": names[int(scores.argmax())], "score": float(score),
                      "rank": int((scores > score).sum()) + 1})
     if not rows:
-        raise ValueError(f"no clip of the {split} split in {root} has one of the model's {len(names)} classes as "
-                         "its label")
-    return {
-        "count": len(rows),
-        "top1": sum(row["rank"] == 1 for row in rows) / len(rows),
-        "top5": sum(row["rank"] <= 5 for row in rows) / len(rows),
-        "chance": 1 / len(names),
-        "rows": rows,
-    }
+        raise ValueError(f"no clip of the {split} split in {root} has one of the model's {len(names)} classes")
+    return {"count": len(rows), "top1": sum(row["rank"] == 1 for row in rows) / len(rows),
+            "top5": sum(row["rank"] <= 5 for row in rows) / len(rows), "chance": 1 / len(names), "rows": rows}

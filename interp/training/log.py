@@ -5,8 +5,6 @@ train_accuracy, val_loss, val_top1, val_top5, val_macro_f1, val_top1_reversed, l
 training), clips_per_second, waiting (share of the seconds spent on loading).
 """
 
-from __future__ import annotations
-
 import json
 import os
 import platform
@@ -75,11 +73,12 @@ def facts(log: str | Path) -> dict[str, Any]:
     head, epochs = header(log), read(log)
     if not epochs:
         raise ValueError(f"{log} has no epoch yet; train for at least one")
-    best = max(epochs, key=lambda line: (line["val_top1"], -line["val_loss"]))
+    scores = {"top-1": "val_top1", "top-5": "val_top5", "top-1, input reversed": "val_top1_reversed"}
+    best, data = max(epochs, key=lambda line: (line["val_top1"], -line["val_loss"])), head.get("data", {})
     return {
         "command": head.get("command") or "(called from Python)",
-        "training clips": head.get("data", {}).get("train", {}).get("clips"),
-        "validation clips": head.get("data", {}).get("validation", {}).get("clips"),
+        "training clips": data.get("train", {}).get("clips"),
+        "validation clips": data.get("validation", {}).get("clips"),
         "parameters": head.get("parameters"),
         "epochs": f"{len(epochs)} of {head.get('recipe', {}).get('epochs')}",
         "minutes of training": round(sum(line["seconds"] for line in epochs) / 60, 1),
@@ -87,9 +86,7 @@ def facts(log: str | Path) -> dict[str, Any]:
         "precision": head.get("precision"),
         "versions": ", ".join(f"{name} {version}" for name, version in head.get("versions", {}).items()),
         "best epoch, from 0": best["epoch"],
-        "top-1": round(best["val_top1"], 3),
-        "top-5": round(best["val_top5"], 3),
-        "top-1, input reversed": round(best["val_top1_reversed"], 3),
+        **{name: round(best[key], 3) for name, key in scores.items()},
     }
 
 

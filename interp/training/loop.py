@@ -1,15 +1,8 @@
 """One training loop for both networks, from one CPU process to several GPUs under torchrun.
 
-After the paper's training table and released code (ACCV 2020); see `recipes`. Axes: frames (B,T,H,W,3) uint8 from the
-dataset, clips (B,C,T,H,W) in [0,1] into the model, logits (B,K) out.
-
 The order of the clips, their augmentation and the dropout masks are functions of seed, epoch and step. So a run that is
 stopped and resumed repeats the interrupted epoch and ends, on a CPU, with the same weights, bit for bit.
-
-On four GPUs: `torchrun --standalone --nproc_per_node=4 -m interp train ...`. All processes must see the same folder.
 """
-
-from __future__ import annotations
 
 import contextlib
 import json
@@ -42,6 +35,7 @@ from .evaluate import evaluate
 
 CHECK_EVERY = 50  # steps between looks at the losses, for each of which the GPU is waited for
 LAST, BEST, LOG, UNREADABLE = "last.safetensors", "best.safetensors", "log.jsonl", "unreadable.txt"
+_ADVICE = f"{LAST} is from before; try a lower learning rate, clip_norm or fp32"
 
 
 class TrainingError(RuntimeError):
@@ -56,21 +50,15 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
 
     Args:
         recipe: every hyperparameter.
-        train_set, validation_set: `[i]` -> (uint8 (T,H,W,3), label, i), with `classes`, `ids`, and for augmentation
-            `mirror` and `flip` (class -> class); see `interp.data`.
-        out: the run's folder.
+        train_set, validation_set: as VideoDataset; for augmentation with `mirror` and `flip` (class -> class).
         resume: continue after the last whole epoch in `out`, if there is one; so always after torchrun restarted.
-        device: "auto", "cpu", "cuda" or "cuda:N".
-        workers: processes that decode, where the clips are not kept in memory.
+        device, workers, keep: as in `pick` and ClipLoader.
         seed: of the weights, the order, the augmentation and dropout.
-        compile: use torch.compile (slow start, faster steps on a GPU).
         precision: "bf16", "fp32" or "auto": bf16 where the hardware computes in it.
-        keep: "auto", "memory" or "none": whether decoded clips are kept; see ClipLoader.
         micro_batch: clips at once in one process, by gradient accumulation. None: the process's share of the batch.
         on_error: "skip" leaves clips out that cannot be read and lists them in out/unreadable.txt; "raise" stops.
         progress: None: bars on a terminal, and one line an epoch. False: silence.
-        model: train this one instead of building the recipe's.
-        command: kept in the log and beside the weights.
+        model: train this one instead of building the recipe's. command: kept in the log and beside the weights.
 
     Returns:
         The scores of the best epoch (see `evaluate`; "reversed" holds top1, top5, macro_f1 with the clips played
@@ -83,7 +71,7 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
     out, resume = Path(out), resume or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
     if list(train_set.classes) != list(validation_set.classes):
         raise ValueError("the training and the validation set do not have the same classes in the same order")
-    with world(device) as group, _preserved_random_state(group.device):
+    with world(device) as group, torch.random.fork_rng([group.device] if group.device.type == "cuda" else []):
         options = {"workers": workers, "keep": keep, "on_error": on_error, "progress": progress is None}
         loaders = [ClipLoader(clips, group.device, **options) for clips in (train_set, validation_set)]
         loader, num_classes = loaders[0], len(train_set.classes)
@@ -99,16 +87,14 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
         network = group.wrap(torch.compile(model) if compile else model)
         optimizer = make_optimizer(recipe, model)
         by_step, by_epoch = schedulers = make_schedulers(recipe, optimizer, steps)
-        mirror, flip = getattr(train_set, "mirror", None), getattr(train_set, "flip", None)
-        augment = Augment(num_classes, mirror, flip) if recipe.augment else None
-        about = {
-            "recipe": recipes.asdict(recipe), "versions": log.versions(), "command": command, "seed": seed,
-            "precision": precision, "parameters": sum(p.numel() for p in model.parameters()),
-            "data": dict(zip(("train", "validation"), (each.describe() for each in loaders), strict=True)),
-            "initial": getattr(model, "record", None),  # of weights that are not drawn
-        }  # fmt: skip
-        config = getattr(model, "config", None)
-        identity = about["recipe"] | {"seed": seed, "clips": len(loader), "batch": batch, "config": config}
+        reversals = [getattr(train_set, name, None) for name in ("mirror", "flip")]
+        augment = Augment(num_classes, *reversals) if recipe.augment else None
+        about = {"recipe": recipes.asdict(recipe), "versions": log.versions(), "command": command, "seed": seed,
+                 "precision": precision, "parameters": sum(p.numel() for p in model.parameters()),
+                 "data": {"train": loader.describe(), "validation": loaders[1].describe()},
+                 "initial": getattr(model, "record", None)}  # of weights that are not drawn  # fmt: skip
+        identity = about["recipe"] | {"seed": seed, "clips": len(loader), "batch": batch,
+                                      "config": getattr(model, "config", None)}  # fmt: skip
         first, best = 0, {}
         if (out / LAST).exists():
             first, best = _restore(out, identity if resume else None, model, optimizer, schedulers)
@@ -128,10 +114,7 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
             network.train()
             bar = f"epoch {epoch + 1}/{recipe.epochs}" if shown else None
             for step, (frames, labels, indices) in enumerate(loader(order.tolist(), progress=bar)):
-                if augment:
-                    clips, labels = augment(frames, labels, draws[indices])
-                else:
-                    clips = to_float(frames)
+                clips, labels = augment(frames, labels, draws[indices]) if augment else (to_float(frames), labels)
                 losses = []
                 for number, (part, targets) in enumerate(zip(clips.split(micro), labels.split(micro), strict=True)):
                     torch.manual_seed(derive_seed(seed, epoch, step, number * group.size + group.rank))  # dropout
@@ -159,21 +142,21 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
                         print(f"about {minutes:.0f} minutes of training, without validation", flush=True)
 
             loss, right, count = group.total(sums).tolist()
-            line = {"epoch": epoch, "train_loss": loss / max(count, 1), "train_accuracy": right / max(count, 1)}
-            timing = {"seconds": round(so_far, 3), "clips_per_second": round(steps * batch / so_far, 2),
-                      "waiting": round(loader.waited / so_far, 4)}
+            waiting = loader.waited / so_far
             group.share_buffers(model)
             options = {"batch_size": micro, "precision": precision, "world": group}
             scores, backwards = (evaluate(model, loaders[1], reverse, **options) for reverse in (False, True))
-            line |= {f"val_{key}": scores[key] for key in ("loss", "top1", "top5", "macro_f1")}
-            line |= {"val_top1_reversed": backwards["top1"], "lr": rate} | timing
+            line = {"epoch": epoch, "train_loss": loss / max(count, 1), "train_accuracy": right / max(count, 1),
+                    **{f"val_{key}": scores[key] for key in ("loss", "top1", "top5", "macro_f1")},
+                    "val_top1_reversed": backwards["top1"], "lr": rate, "seconds": round(so_far, 3),
+                    "clips_per_second": round(steps * batch / so_far, 2), "waiting": round(waiting, 4)}  # fmt: skip
             if by_epoch:
                 by_epoch.step(scores["top1"])
             is_best = not best or (scores["top1"], -scores["loss"]) > (best["top1"], -best["loss"])
             if is_best:
-                backwards = {key: backwards[key] for key in ("top1", "top5", "macro_f1")}
-                best = scores | {"reversed": backwards, "epoch": epoch, "parameters": about["parameters"]}
-                del best["confusion"]  # K*K numbers, which `evaluate` gives at any time
+                best = {key: value for key, value in scores.items() if key != "confusion"}  # K*K numbers
+                best["reversed"] = {key: backwards[key] for key in ("top1", "top5", "macro_f1")}
+                best |= {"epoch": epoch, "parameters": about["parameters"]}
             if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
                 raise TrainingError(f"the weights are not finite after epoch {epoch + 1}; {_ADVICE}")
             if group.rank == 0:
@@ -184,19 +167,14 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
                     _save(out, identity, epoch + 1, best, model, optimizer, schedulers)
             _list_unreadable(out, loaders, group)
             if shown:
-                print(f"epoch {epoch + 1}/{recipe.epochs}  loss {line['train_loss']:.3f}  accuracy "
-                      f"{line['train_accuracy']:.3f}  validation {line['val_top1']:.3f} (reversed "
-                      f"{line['val_top1_reversed']:.3f})  {line['clips_per_second']:.1f} clips/s, waiting "
-                      f"{line['waiting']:.0%}", flush=True)
+                print(f"epoch {epoch + 1}/{recipe.epochs}  loss {loss / max(count, 1):.3f}  validation "
+                      f"{scores['top1']:.3f} (reversed {line['val_top1_reversed']:.3f})  "
+                      f"{line['clips_per_second']:.1f} clips/s, waiting {waiting:.0%}", flush=True)
         return best
 
 
 def make_optimizer(recipe: recipes.TrainRecipe, model: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimizer over the model's parameters.
-
-    AdamW decays matrices and kernels only: a bias or a norm's scale has no reason to be small. Adam and SGD add the
-    decay to every gradient, as the paper's code did.
-    """
+    """The recipe's optimizer. AdamW decays matrices and kernels only, Adam and SGD everything, as the paper's code."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     rate, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimizer == "sgd":
@@ -211,8 +189,7 @@ def make_optimizer(recipe: recipes.TrainRecipe, model: nn.Module) -> torch.optim
 def make_schedulers(recipe: recipes.TrainRecipe, optimizer: torch.optim.Optimizer, steps: int) -> tuple:
     """The scheduler of every step, and that of every epoch (None for the cosine), which takes the validation score.
 
-    Linear warm-up; then a cosine to 0 (Loshchilov and Hutter, ICLR 2017), or the rate halved when the score has not
-    improved for two epochs, as in the paper.
+    Linear warm-up; then a cosine to 0, or the rate halved when the score has not improved for two epochs.
     """
     warmup = min(round(recipe.warmup_epochs * steps), recipe.epochs * steps)
     linear = lr_scheduler.LinearLR(optimizer, 1 / max(warmup, 1), total_iters=max(warmup - 1, 0))
@@ -245,10 +222,8 @@ def _restore(out: Path, identity: Mapping | None, model: nn.Module, optimizer, s
         saved, rates, schedules = state["identity"], state["rates"], state["schedulers"]
     except (SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"{out / LAST} is not a checkpoint of a training run ({error})") from error
-    identity = json.loads(json.dumps(identity))
-    changed = [f"{key} was {saved.get(key)!r}, is {value!r}" for key, value in identity.items()
-               if saved.get(key) != value]
-    if changed:
+    if changed := [f"{key} was {saved.get(key)!r}, is {value!r}"
+                   for key, value in json.loads(json.dumps(identity)).items() if saved.get(key) != value]:
         raise ValueError(f"{out} holds another run ({'; '.join(changed)}); resume it as it was, or change the folder")
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     values, entries = {}, {}
@@ -270,15 +245,12 @@ def _restore(out: Path, identity: Mapping | None, model: nn.Module, optimizer, s
     return state["epoch"], state["best"]
 
 
-_ADVICE = f"{LAST} is from before; try a lower learning rate, clip_norm or fp32"
-
-
 def _check_finite(recent: list[tuple], epoch: int, ids: list[str], group: World) -> None:
     """TrainingError with the clips of the first step whose gradient is not finite, all processes together."""
     norms = torch.stack([norm for *_, norm in recent]).tolist()  # the gradient is shared, so all find the same step
-    bad = next((step for step, norm in zip(recent, norms, strict=True) if not math.isfinite(norm)), None)
-    if bad is not None:
-        step, indices, losses, _ = bad
+    for (step, indices, losses, _), norm in zip(recent, norms, strict=True):
+        if math.isfinite(norm):
+            continue
         guilty = sum(group.gather(indices[~torch.isfinite(losses.cpu())].tolist()), [])
         clips = guilty or sum(group.gather(indices.tolist()), [])
         raise TrainingError(f"the loss or its gradient is not finite in epoch {epoch + 1}, step {step + 1}, clips: "
@@ -305,8 +277,3 @@ def _writing(out: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"cannot write in {out} ({error}); free some space or choose another folder, then start "
                             "again with --resume: the last checkpoint is intact") from error
-
-
-def _preserved_random_state(device: torch.device) -> contextlib.AbstractContextManager:
-    """The caller's random numbers go on afterwards as if nothing had been drawn."""
-    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])

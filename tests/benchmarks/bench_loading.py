@@ -1,19 +1,14 @@
-"""Clips a second from webm and from the cache on disk, with 0, 1 and 2 workers, and the time a training waits.
+"""Clips a second from video files with 0, 1 and 2 workers, and how long a training waits for its clips.
 
     python tests/benchmarks/bench_loading.py --root .cache/motion      everything, then the page
-    python tests/benchmarks/bench_loading.py --skip-training           only the clips a second
-    python tests/benchmarks/bench_loading.py --page                    only book/benchmarks.md, from the JSON
+    python tests/benchmarks/bench_loading.py --page                    only book/benchmarks.md, from the results
 
-The rival decodes every frame with PyAV, picks 16 and resizes them. All load the same videos, made here: textured
-and moving, VP9. They take turns (`harness.alternate`); without workers the time given to the process counts, with
-workers, which are other processes, the time on the wall. Results go to tests/benchmarks/results/loading.json; the
-page's tables are made from it.
+The baseline decodes every frame with PyAV, picks 16 and resizes them. All load the same videos, made here: textured
+and moving, VP9. Without workers the time given to the process counts; with workers, which are other processes, the
+time on the wall.
 """
 
-from __future__ import annotations
-
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -28,21 +23,26 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 import harness  # noqa: E402
-import loading_page  # noqa: E402
 
-from interp import recipes, train, train_log  # noqa: E402
-from interp.batches import Batches  # noqa: E402
+from interp import recipes  # noqa: E402
 from interp.data import even_indices, open_dataset  # noqa: E402
-from interp.data.cache import cached  # noqa: E402
+from interp.data.loader import ClipLoader  # noqa: E402
+from interp.training import log, train  # noqa: E402
 
+PAGE = HERE.parents[1] / "book" / "benchmarks.md"
+RESULTS = HERE / "results" / "loading.json"
 FRAMES, SIZE, BATCH = 16, 64, 16
 # (seconds, frames a second, height, width)
 VIDEOS = {"4 s, 320×240": (4, 25, 240, 320), "4 s, 64×64": (4, 12, 64, 64)}
 WORKERS = (0, 1, 2)
+WAYS = {"every frame": "every frame with PyAV, then picked and resized",
+        "only decoded": "every frame decoded, nothing taken out", "webm": "`read_clip`"}
+NETWORKS = {"i3d_motion": "I3D", "clstm_motion": "C-LSTM"}
+KEPT = {"auto": "`--keep auto` (in memory)", "none, 1 worker": "`--keep none`, 1 worker"}
 
 
 class EveryFrame:
-    """The rival: all frames of a video by PyAV, 16 of them picked, those resized by Pillow."""
+    """The baseline: all frames of a video by PyAV, 16 of them picked, those resized by Pillow."""
 
     def __init__(self, dataset, only_decode=False):
         self.dataset, self.classes, self.ids, self.only_decode = dataset, dataset.classes, dataset.ids, only_decode
@@ -90,82 +90,76 @@ def make(folder: Path, count: int, kind: str) -> None:
 
 
 def speeds(kind: str, count: int, rounds: int) -> dict:
-    """Clips a second of each way with each number of workers, and how near the rival's frames are."""
+    """Clips a second of each way with each number of workers, and how near the baseline's frames are."""
     with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder, "videos"), count, kind)
-        dataset = open_dataset("folder", Path(folder, "videos"), "all", FRAMES, SIZE)
-        rival = EveryFrame(dataset)
-        built, _, clips = harness.timed(lambda: cached(dataset, Path(folder, "cache")))
-        off = np.mean([np.abs(rival[i][0].astype(int) - dataset[i][0]).mean() for i in range(min(8, count))])
-        if off > 2:
-            raise AssertionError(f"the rival's frames are {off:.1f} levels from ours; it does something else")
+        make(Path(folder), count, kind)
+        dataset = open_dataset("folder", folder, "all", FRAMES, SIZE)
+        ways = {"every frame": EveryFrame(dataset), "only decoded": EveryFrame(dataset, True), "webm": dataset}
+        off = np.mean([np.abs(ways["every frame"][i][0].astype(int) - dataset[i][0]).mean() for i in range(8)])
         order = [list(range(i, min(i + BATCH, count))) for i in range(0, count, BATCH)]
 
-        def through(source, workers, times):
-            batches = Batches(source, "cpu", workers=workers)
+        def through(source, workers):
+            loader = ClipLoader(source, "cpu", workers=workers, keep="none")
+            return lambda: [None for _ in loader(order)]
 
-            def work():
-                if source is clips and workers:  # Batches has no use for workers there: this shows why
-                    batches.mapped = False
-                for _ in batches(order * times):
-                    pass
-            return work
-
-        # the cache many times over, so that starting workers is as small a part of it as of the others
-        ways = {"every frame": (rival, 1), "only decoded": (EveryFrame(dataset, True), 1), "webm": (dataset, 1),
-                "cache": (clips, 100)}
-        works = {(way, workers): through(source, workers, times)
-                 for way, (source, times) in ways.items() for workers in WORKERS}
+        works = {(way, workers): through(source, workers) for way, source in ways.items() for workers in WORKERS}
         found = harness.alternate(works, rounds)
-        rates = {way: {str(workers): times * count / found[way, workers]["wall" if workers else "cpu"]
-                       for workers in WORKERS} for way, (_, times) in ways.items()}
-    print(kind, {way: {n: round(value, 1) for n, value in one.items()} for way, one in rates.items()}, flush=True)
-    return {"clips": count, "rounds": rounds, "clips_per_second": rates, "levels_off": float(off),
-            "build_cpu_seconds": built}
+    rates = {way: {str(workers): count / found[way, workers]["wall" if workers else "cpu"] for workers in WORKERS}
+             for way in ways}
+    print(kind, {way: {n: round(value, 1) for n, value in row.items()} for way, row in rates.items()}, flush=True)
+    return {"clips": count, "rounds": rounds, "clips_per_second": rates, "levels_off": float(off)}
 
 
-def waiting(root: Path, count: int, epochs: int) -> dict:
-    """Share of the training's time spent waiting for clips, for both recipes and three ways of loading."""
+def waiting(root: Path, count: int) -> dict:
+    """Share of an epoch's time spent waiting for clips, for both recipes and two ways of loading."""
     sets = [open_dataset("motion", root, split, FRAMES, SIZE) for split in ("train", "validation")]
     sets = [sets[0].subset(range(min(count, len(sets[0])))), sets[1].subset(range(24))]
-    ways = {"auto": ("auto", 0), "disk": ("disk", 0), "none, 1 worker": ("none", 1)}
-    found = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name in ("i3d_motion", "clstm_motion"):
-            recipe = recipes.change(recipes.RECIPES[name], epochs=epochs)
-            for way, (cache, workers) in ways.items():
-                out = Path(folder, f"{name} {way}")
-                train.train(recipe, *sets, out, cache=cache, workers=workers, cache_dir=Path(folder, "cache"),
-                            device="cpu", precision="fp32", progress=False)
-                log = train_log.read(out / "log.jsonl")
-                seconds = sum(line["seconds"] for line in log)
-                share = sum(line["waiting"] * line["seconds"] for line in log) / seconds
-                rate = sum(line["clips_per_second"] * line["seconds"] for line in log) / seconds
-                found.setdefault(name, {})[way] = {"waiting": share, "clips_per_second": rate}
-                print(name, way, f"waiting {share:.2%}, {rate:.1f} clips/s", flush=True)
-                shutil.rmtree(out)
-    return {"clips": len(sets[0]), "epochs": epochs, "recipes": found}
+    found = {name: {} for name in NETWORKS}
+    for name in NETWORKS:
+        recipe = recipes.change(recipes.RECIPES[name], epochs=1)
+        for way, (keep, workers) in {"auto": ("auto", 0), "none, 1 worker": ("none", 1)}.items():
+            with tempfile.TemporaryDirectory() as out:
+                train(recipe, *sets, out, keep=keep, workers=workers, device="cpu", precision="fp32", progress=False)
+                (line,) = log.read(Path(out, "log.jsonl"))
+            found[name][way] = {key: line[key] for key in ("waiting", "clips_per_second")}
+            print(name, way, found[name][way], flush=True)
+    return {"clips": len(sets[0]), "recipes": found}
+
+
+def blocks(results: dict) -> dict[str, str]:
+    """What stands between the marks of the page; in brackets how many times the baseline's clips a second."""
+    if not results:
+        return {"loading": "Not measured yet: `make benchmarks` fills this section.\n"}
+    rows, trained = [], results["training"]["recipes"]
+    for kind, found in results["speeds"].items():
+        rates = found["clips_per_second"]
+        for way, words in WAYS.items():
+            times = [f" ({rate / rates['every frame'][n]:.3g}×)" * (way != "every frame")
+                     for n, rate in rates[way].items()]  # fmt: skip
+            cells = [f"{rate:.3g}{more}" for rate, more in zip(rates[way].values(), times, strict=True)]
+            rows.append([f"{kind}: {words}", *cells])
+    waits = [[words, *(f"{100 * row[way]['waiting']:.1f} % of the time, {row[way]['clips_per_second']:.1f} clips/s"
+                       for row in trained.values())] for way, words in KEPT.items()]  # fmt: skip
+    text = (f"{results['date']}: {harness.describe(results['machine'])}; {found['clips']} videos of each kind, medians "
+            f"of {found['rounds']} rounds; {results['training']['clips']} clips to train.\n")
+    speeds = harness.table(["clips/s", "no worker", "1 worker", "2 workers"], rows)
+    return {"loading": f"{text}\n{speeds}\n{harness.table(['waiting', *map(NETWORKS.get, trained)], waits)}"}
 
 
 def main() -> int:
-    parser = harness.arguments(__doc__.splitlines()[0], loading_page.RESULTS)
-    harness.add_clips(parser, 48)
+    parser = harness.arguments(__doc__.splitlines()[0], RESULTS)
+    harness.add_root(parser)
+    parser.add_argument("--clips", type=int, default=24)
     parser.add_argument("--train-clips", type=int, default=320)
-    parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--skip-training", action="store_true", help="only the clips a second")
-    parser.add_argument("--only-training", action="store_true", help="only the time waiting")
     args = parser.parse_args()
     if not args.page:
         torch.set_num_threads(args.threads)
-        here, results = harness.machine(), harness.read(args.out)
-        if not args.only_training:
-            results["speeds"] = {kind: speeds(kind, args.clips, args.rounds) for kind in VIDEOS}
-        if not args.skip_training:
-            results["training"] = waiting(args.root, args.train_clips, args.epochs)
-        here["load_after"] = [round(value, 1) for value in os.getloadavg()]
-        results |= {"machine": here | {"note": args.note}, "date": time.strftime("%Y-%m-%d")}
-        harness.write(args.out, results)
-    loading_page.write_page(harness.read(args.out))
+        machine = harness.machine() | {"note": args.note}
+        results = {"speeds": {kind: speeds(kind, args.clips, args.rounds) for kind in VIDEOS},
+                   "training": waiting(args.root, args.train_clips), "date": time.strftime("%Y-%m-%d")}
+        machine["load_after"] = [round(value, 1) for value in os.getloadavg()]
+        harness.write(args.out, results | {"machine": machine})
+    harness.fill(PAGE, blocks(harness.read(args.out)))
     return 0
 
 

@@ -11,8 +11,6 @@ second: the most memory that a step takes above what was there before, and the s
 arithmetic has of the rate at which this machine multiplies large matrices in the same precision.
 """
 
-from __future__ import annotations
-
 import copy
 import os
 import sys

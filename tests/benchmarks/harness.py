@@ -1,15 +1,8 @@
 """Measuring side by side: every candidate in turn, round after round, medians, and what the machine was doing.
 
-On a machine that others use too, wall time tells how busy they were. With one thread, the time that the process
-itself was given (`time.process_time`) tells what the work costs; both are kept, and ratios of medians that were
-taken alternately are what counts.
-
-    >>> found = alternate({"a": lambda: sum(range(10)), "b": lambda: sum(range(1000))}, rounds=3)
-    >>> found["a"]["cpu"] <= found["a"]["cpu_max"]
-    True
+On a machine that others use too, wall time depends on how busy they are. With one thread, the time that the process
+itself was given (`time.process_time`) is what the work costs; both are kept.
 """
-
-from __future__ import annotations
 
 import argparse
 import gc
@@ -20,31 +13,26 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from interp import whole
+from interp import io
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float, object]:
-    """Seconds of this process, seconds on the wall, and what the work gave."""
+    """Seconds of this process, seconds on the wall, and what the work returned."""
     wall, cpu = time.perf_counter(), time.process_time()
-    given = work()
-    return time.process_time() - cpu, time.perf_counter() - wall, given
+    result = work()
+    return time.process_time() - cpu, time.perf_counter() - wall, result
 
 
-def alternate(works: Mapping[str, Callable[[], object]], rounds: int, warm: bool = True) -> dict[str, dict]:
-    """Each work once to warm up, then all in turn, `rounds` times: median, least and most seconds of each."""
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
-    for turn in range(rounds + warm):
+def alternate(works: Mapping[Any, Callable[[], object]], rounds: int) -> dict[Any, dict[str, float]]:
+    """Each work once to warm up, then all in turn, `rounds` times: the median seconds of each, "cpu" and "wall"."""
+    taken = {name: [] for name in works}
+    for _ in range(rounds + 1):
         for name, work in works.items():
-            cpu, wall, _ = timed(work)
-            if turn >= warm:
-                taken[name].append((cpu, wall))
-    found = {}
-    for name, pairs in taken.items():
-        cpu, wall = zip(*pairs, strict=True)
-        found[name] = {"cpu": statistics.median(cpu), "cpu_min": min(cpu), "cpu_max": max(cpu),
-                       "wall": statistics.median(wall), "rounds": rounds}
-    return found
+            taken[name].append(timed(work)[:2])
+    return {name: dict(zip(("cpu", "wall"), map(statistics.median, zip(*pairs[1:], strict=True)), strict=True))
+            for name, pairs in taken.items()}
 
 
 def machine() -> dict:
@@ -99,8 +87,8 @@ def _status(field: str) -> int:
 
 
 def write(path: Path, results: dict) -> None:
-    """Writes the results whole or not at all."""
-    whole.write(path, json.dumps(results, indent=1) + "\n")
+    """Write the results."""
+    io.atomic_write(path, json.dumps(results, indent=1) + "\n")
 
 
 def between(text: str, mark: str, content: str) -> str:
@@ -113,11 +101,26 @@ def between(text: str, mark: str, content: str) -> str:
 
 
 def fill(page: Path, blocks: Mapping[str, str]) -> None:
-    """Puts each block between its marks on the page."""
+    """Put each block between its marks on the page."""
     text = page.read_text(encoding="utf-8")
     for mark, content in blocks.items():
         text = between(text, mark, content)
-    whole.write(page, text)
+    io.atomic_write(page, text)
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown, numbers to the right."""
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def describe(machine: Mapping) -> str:
+    """The machine in words: "AMD EPYC, 2 cores (avx2), torch 2.14, 1 thread; load average 1.4 before, 1.1 after"."""
+    threads = f"{machine['threads']} thread{'s' * (machine['threads'] > 1)}"
+    note = f"; {machine['note']}" if machine["note"] else ""
+    return (f"{machine['processor']}, {machine['cores']} cores ({', '.join(machine['instructions']) or 'no AVX'}), "
+            f"torch {machine['torch']}, {threads}; load average {machine['load'][0]} before, "
+            f"{machine['load_after'][0]} after{note}")
 
 
 def arguments(description: str, results: Path) -> argparse.ArgumentParser:
@@ -131,7 +134,6 @@ def arguments(description: str, results: Path) -> argparse.ArgumentParser:
     return parser
 
 
-def add_clips(parser: argparse.ArgumentParser, count: int) -> None:
-    """The options of a benchmark that takes clips of the embedded dataset."""
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """The option of a benchmark that takes clips of the generated dataset."""
     parser.add_argument("--root", type=Path, default=Path(os.environ.get("INTERP_DATA", ".cache/motion")))
-    parser.add_argument("--clips", type=int, default=count)

@@ -1,7 +1,5 @@
 """The table of book/tables/networks.md, made from what `bench_networks.py` measured."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from interp import io

@@ -3,14 +3,12 @@
 The gaits are pendulums: legs and arms swing against each other, and the knee bends while its leg swings forward. A
 capsule is a signed distance (Quilez, "2D distance functions") with a soft edge, softer where a limb is fast, as on
 film. Only sums, products, quotients and square roots touch a pixel, and joints are rounded, so that the pixels are
-the same on every machine.
-Canvases are float32 (n, H, W) in 0..1. Joints are (n, 3) over n frames: forward, to the person's left, up, in body
+the same on every machine. Canvases are float32 (n, H, W) in 0..1. Joints are (n, 3) over n frames: forward, to the person's left, up, in body
 heights from the ground below the hips. Positions on the canvas are (x, y) in pixels.
 """
 
-from dataclasses import dataclass
+from collections import namedtuple
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,7 +16,9 @@ SIDES = {"left": 1.0, "right": -1.0}
 HIP, SHOULDER, NECK, CROWN = 0.52, 0.81, 0.83, 0.965  # heights
 THIGH, SHANK, FOOT, UPPER_ARM, FOREARM, HAND = 0.245, 0.235, 0.10, 0.165, 0.145, 0.045
 ARM = UPPER_ARM + FOREARM
-# The range of each property of a `Style`.
+# How one person does one action is drawn from these ranges: cycles a second, speed in body heights a second, half the
+# angle between the legs at their widest, the knee's greatest bend, how far the arms swing or the hands travel, the
+# elbow's bend, the trunk's lean, the height of a leap and that of the hands. Angles are in radians.
 STYLES = {
     "boxing": {"rate": (1.0, 1.7), "arm": (0.75, 1.0), "lean": (0.0, 0.12), "height": (-0.05, 0.05)},
     "handclapping": {"rate": (1.1, 1.9), "arm": (0.55, 1.0), "height": (-0.06, 0.05)},
@@ -30,34 +30,44 @@ STYLES = {
     "running": {"speed": (1.55, 2.05), "stride": (0.58, 0.78), "knee": (1.7, 2.2), "arm": (0.7, 1.1),
                 "elbow": (1.3, 1.8), "lean": (0.14, 0.28), "bounce": (0.02, 0.045)},
 }  # fmt: skip
+AT_EASE = dict.fromkeys(("stride", "knee", "arm", "elbow", "lean", "bounce", "height", "one_sided"), 0.0)
 GAITS = {"walking": 2.0, "jogging": 2.2, "running": 2.1}  # a cycle's length for each sine of the stride
-
 FINE = 256  # joints are rounded to this part of a pixel
 LIGHT = np.float32([-0.45, -0.89])  # the direction that it comes from, on the canvas
 # The range of each property: proportions (1 is the mean) and greys of the skin and the hair.
 BODY = {"stature": (0.92, 1.07), "width": (0.85, 1.2), "head": (0.92, 1.1), "legs": (0.95, 1.06),
         "skin": (0.5, 0.82), "hair": (0.05, 0.4)}  # fmt: skip
+# A capsule from a to b, (n, 2), of the radii ra and rb (n,), in body heights or pixels.
+Limb = namedtuple("Limb", "name a b ra rb grey")
 
 
-def random_style(action: str, rng: np.random.Generator) -> Style:
+def random_style(action: str, rng: np.random.Generator) -> SimpleNamespace:
     """A person's way to do `action`, a name in STYLES."""
-    style = {name: rng.uniform(*limits) for name, limits in STYLES[action].items()}
+    style = AT_EASE | {name: rng.uniform(*limits) for name, limits in STYLES[action].items()}
     if action in GAITS:
         style["rate"] = style["speed"] / (GAITS[action] * np.sin(style["stride"]))
-    return Style(**style, one_sided=action == "boxing" and rng.random() < 0.2)
+    style["one_sided"] = action == "boxing" and rng.random() < 0.2  # the same hand again and again
+    return SimpleNamespace(**style)
 
 
-def perform(action: str, style: Style, phase: np.ndarray, amount: np.ndarray, sway=0.0) -> dict[str, np.ndarray]:
-    """All joints over the frames: `phase` (n,) counts cycles; `amount` (n,) is 0 at ease and 1 in full action;
-    `sway` (n,) leans the trunk, in radians, whatever the action."""
+def perform(action: str, style: SimpleNamespace, phase: np.ndarray, amount: np.ndarray, sway=0.0) -> dict:
+    """All joints: `phase` (n,) counts cycles, `amount` (n,) is 0 at ease and 1 in full action, `sway` leans the trunk."""
+
+    def leant(forward, left, up):
+        return _points(forward + np.sin(lean) * (up - HIP), left, HIP + np.cos(lean) * (up - HIP))
+
     gait = action in GAITS
     turn = 2 * np.pi * phase
     lean = style.lean * amount + sway
     twist = amount * (0.12 * np.sin(turn) if gait else 0.0)
     if action == "boxing":
         twist = amount * 0.35 * (_jab(phase) if style.one_sided else _jab(phase) - _jab(phase + 0.5))
-    joints = _trunk(lean, -twist)
+    zero = np.zeros_like(lean)
+    joints = {name: leant(zero, zero, up) for name, up in (("hips", HIP + 0.03), ("neck", NECK), ("crown", CROWN))}
     for side, sign in SIDES.items():
+        across = sign * 0.105
+        joints[f"{side} hip"] = _points(zero, sign * 0.05, HIP)
+        joints[f"{side} shoulder"] = leant(-across * np.sin(-twist), across * np.cos(-twist), SHOULDER)
         swing = turn + (np.pi if sign < 0 else 0.0)
         _leg(joints, side, sign, style, swing, amount if gait else np.zeros_like(amount))
         if gait:
@@ -76,7 +86,7 @@ def _points(forward, left, up) -> np.ndarray:
     return np.stack(np.broadcast_arrays(forward, left, up), axis=-1).astype(float)
 
 
-def _leg(joints, side, sign, style: Style, swing, amount) -> None:
+def _leg(joints, side, sign, style, swing, amount) -> None:
     """Thigh angle `a` forward of straight down, knee bent by `b`."""
     lift = 0.5 + 0.5 * np.cos(swing + 0.3)  # 1 while the leg comes forward
     a = amount * (style.stride * np.sin(swing) + 0.25 * style.knee * lift * lift * 0.5)
@@ -89,7 +99,7 @@ def _leg(joints, side, sign, style: Style, swing, amount) -> None:
     joints |= {f"{side} knee": knee, f"{side} ankle": ankle, f"{side} toe": toe}
 
 
-def _swinging_arm(joints, side, sign, style: Style, swing, amount, lean) -> None:
+def _swinging_arm(joints, side, sign, style, swing, amount, lean) -> None:
     bent = 0.12 + amount * style.elbow * (1 + 0.15 * np.sin(swing))
     a = amount * (style.arm * np.sin(swing) - 0.35 * style.elbow * 0.5) - 0.03 + 0.3 * lean
     elbow = joints[f"{side} shoulder"] + UPPER_ARM * _points(np.sin(a), 0.06 * sign, -np.cos(a))
@@ -98,8 +108,8 @@ def _swinging_arm(joints, side, sign, style: Style, swing, amount, lean) -> None
     joints |= {f"{side} elbow": elbow, f"{side} wrist": wrist, f"{side} fingers": wrist + HAND * forearm}
 
 
-def _reaching_arm(joints, side, sign, action, style: Style, phase, amount) -> None:
-    """An arm whose wrist goes where the action takes it."""
+def _reaching_arm(joints, side, sign, action, style, phase, amount) -> None:
+    """An arm whose wrist goes where the action takes it, as far as it reaches, with the elbow bent towards `pole`."""
     shoulder = joints[f"{side} shoulder"]
     hang = shoulder + _points(0.03, 0.03 * sign, -0.97 * ARM) * np.ones((len(phase), 1))
     open_ = 0.5 - 0.5 * np.cos(2 * np.pi * phase)  # from 0 to 1 and back in a cycle
@@ -117,7 +127,14 @@ def _reaching_arm(joints, side, sign, action, style: Style, phase, amount) -> No
         angle = style.height + (2.75 - style.height) * open_ * (0.5 + 0.5 * style.arm)
         wrist = shoulder + 0.98 * ARM * _points(0.12, sign * np.sin(angle), -np.cos(angle))
     wrist = hang + amount[:, None] * (wrist - hang)
-    elbow, wrist = _bend(shoulder, wrist, np.array([-0.3, 0.8 * sign, -0.2 if action == "handwaving" else -0.8]))
+    pole = np.array([-0.3, 0.8 * sign, -0.2 if action == "handwaving" else -0.8])
+    axis = (wrist - shoulder) / np.maximum(_norm(wrist - shoulder), 1e-6)
+    length = np.clip(_norm(wrist - shoulder), 0.06, 0.999 * ARM)
+    along = (UPPER_ARM**2 - FOREARM**2 + length * length) / (2 * length)
+    aside = pole - (axis * pole).sum(axis=1, keepdims=True) * axis
+    aside = aside / np.maximum(_norm(aside), 1e-6)
+    elbow = shoulder + axis * along + aside * np.sqrt(np.maximum(UPPER_ARM**2 - along * along, 0))
+    wrist = shoulder + axis * length
     along = wrist - elbow
     if action == "handclapping":  # palms meet with the fingers ahead
         along = along + amount[:, None] * np.array([0.10, -0.02 * sign, 0.08])
@@ -125,8 +142,7 @@ def _reaching_arm(joints, side, sign, action, style: Style, phase, amount) -> No
 
 
 def _jab(phase: np.ndarray) -> np.ndarray:
-    """0 at rest, 1 with the arm stretched; out and back in half a cycle."""
-    return np.clip(np.sin(2 * np.pi * phase), 0, 1)
+    return np.clip(np.sin(2 * np.pi * phase), 0, 1)  # 1 with the arm stretched; out and back in half a cycle
 
 
 def _norm(vectors: np.ndarray) -> np.ndarray:
@@ -152,36 +168,32 @@ def change_clothes(body: SimpleNamespace, rng: np.random.Generator, heavy: bool)
 
 
 def build(body: SimpleNamespace, joints: dict[str, np.ndarray], facing: float) -> list[Limb]:
-    """The person's limbs as seen from the camera, the farthest first; in body heights, y up.
-
-    `facing` is the angle in radians from which the person is seen: 0 from the front, pi/2 looking to the right of
-    the picture, -pi/2 to the left.
-    """
+    """The limbs as seen from the camera, the farthest first, in body heights, y up; `facing` 0 is seen from the front,
+    pi/2 looks to the right of the picture, -pi/2 to the left."""
     sine, cosine = np.sin(facing), np.cos(facing)
     flat = {name: np.stack([joint[:, 0] * sine + joint[:, 1] * cosine, joint[:, 2]], axis=1)
             for name, joint in joints.items()}  # fmt: skip
     count, w, r = len(flat["neck"]), body.width, 0.047 * body.head
     far, near = ("left", "right") if sine > 0 else ("right", "left")
     sleeve = body.top * 0.97
+    forearm = body.skin if body.short_sleeves else sleeve
 
     def limb(name, a, b, ra, rb, grey):
         a, b = (flat[end] if isinstance(end, str) else end for end in (a, b))
         return Limb(name, a, b, np.full(count, ra), np.full(count, rb), grey)
 
-    def arm(side):
-        forearm = body.skin if body.short_sleeves else sleeve
-        return [
+    limbs, arms = [], {}
+    for side, shade in ((far, 0.85), (near, 1.0)):
+        bottom = body.bottom * shade
+        limbs += [
+            limb(f"{side} foot", f"{side} ankle", f"{side} toe", 0.028, 0.019, body.shoes),
+            limb("shank", f"{side} knee", f"{side} ankle", 0.040 * w, 0.027 * w, bottom),
+            limb("thigh", f"{side} hip", f"{side} knee", 0.054 * w, 0.042 * w, bottom),
+        ]
+        arms[side] = [
             limb("upper arm", f"{side} shoulder", f"{side} elbow", 0.034 * w, 0.027 * w, sleeve),
             limb("forearm", f"{side} elbow", f"{side} wrist", 0.026 * w, 0.020, forearm),
             limb(f"{side} hand", f"{side} wrist", f"{side} fingers", 0.021, 0.020, body.skin),
-        ]
-
-    limbs = []
-    for side, shade in ((far, 0.85), (near, 1.0)):
-        limbs += [
-            limb(f"{side} foot", f"{side} ankle", f"{side} toe", 0.028, 0.019, body.shoes),
-            limb("shank", f"{side} knee", f"{side} ankle", 0.040 * w, 0.027 * w, body.bottom * shade),
-            limb("thigh", f"{side} hip", f"{side} knee", 0.054 * w, 0.042 * w, body.bottom * shade),
         ]
     limbs.append(limb("pelvis", "left hip", "right hip", 0.055 * w, 0.055 * w, body.bottom))
     for side in ("left", "right"):
@@ -201,7 +213,7 @@ def build(body: SimpleNamespace, joints: dict[str, np.ndarray], facing: float) -
         brim = back + 0.1 * up
         limbs.append(limb("hat", brim - ahead, brim + 3 * ahead, r * 1.1, r * 0.6, body.hat))
     # Seen from the front, both arms are before the chest.
-    limbs = [*limbs, *arm(far), *arm(near)] if cosine > 0.55 else [*arm(far), *limbs, *arm(near)]
+    limbs = [*limbs, *arms[far], *arms[near]] if cosine > 0.55 else [*arms[far], *limbs, *arms[near]]
     if body.bag:
         strap = flat[f"{near} hip"] + np.array([-0.05 * sine, 0.06])
         limbs.append(limb("bag", strap, strap - np.array([0.0, 0.07]), 0.055, 0.06, body.bag))
@@ -209,7 +221,6 @@ def build(body: SimpleNamespace, joints: dict[str, np.ndarray], facing: float) -
 
 
 def rounded(pixels: np.ndarray) -> np.ndarray:
-    """float32, to a fraction of a pixel."""
     return (np.round(pixels * FINE) / FINE).astype(np.float32)
 
 

@@ -1,14 +1,9 @@
 """What happens in a sequence of the KTH flavour: who does what, when, where, and how the camera looks at it.
 
-A person stands at ease before and after the action, or is out of sight. The action fills a fifth to a half of the
-sequence and begins at any moment with equal chance (a few frames less or more where the person comes or goes). Its
-length does not depend on the action, except for a person who crosses the whole picture. The background depends only on
-subject and setting, and so does not reveal the action. Settings as in KTH (Schuldt, Laptev, Caputo, ICPR 2004): 1
-outdoors, 2 outdoors with changing scale, 3 outdoors in other clothes, 4 indoors.
-
-Arrays are (n, ...) over the frames. Positions are (x, y), y down, in heights of the frame: its upper left corner is
-(0, 0), its lower right one (W / H, 1). Pixels come from sums, products and quotients only, so that they are the same on
-every machine.
+Before and after the action the person stands at ease or is out of sight. The action fills a fifth to a half of the
+sequence, anywhere in it; its length does not depend on the class, except for a person who crosses the whole picture.
+The settings are KTH's (Schuldt, Laptev, Caputo, ICPR 2004): 1 outdoors, 2 outdoors with changing scale, 3 outdoors in
+other clothes, 4 indoors. Positions are (x, y), y down, in heights of the frame: its upper left corner is (0, 0).
 """
 
 from dataclasses import dataclass, replace
@@ -58,17 +53,15 @@ class Script:
         limbs, n = self.placed(), self.num_frames
         ends = ("foot", "hand") if self.action in _person.GAITS else ("hand",)
         groups = {"the person": limbs} | {f"the {limb.name}": [limb] for limb in limbs if limb.name.endswith(ends)}
-        return {
-            "label": self.action, "fps": FPS, "frames": n,
-            "interval": [round(self.start / FPS, 4), round(self.end / FPS, 4)],
-            "objects": [{"name": name, "box": _boxes(group, n)} for name, group in groups.items()],
-            "camera": np.round(self.camera[:n], 4).tolist(), "zoom": np.round(self.zoom[:n], 4).tolist(),
-        }  # fmt: skip
-
-
-def _boxes(limbs: list[_person.Limb], frames: int) -> list:
-    boxes = np.clip(_person.extent(limbs)[:frames] / np.array([SIZE[1], SIZE[0]] * 2), 0, 1)
-    return [np.round(box, 3).tolist() if (box[2:] - box[:2] > 0.003).all() else None for box in boxes]
+        objects = []
+        for name, group in groups.items():
+            boxes = np.clip(_person.extent(group)[:n] / np.array([SIZE[1], SIZE[0]] * 2), 0, 1)
+            boxes = [np.round(box, 3).tolist() if (box[2:] - box[:2] > 0.003).all() else None for box in boxes]
+            objects.append({"name": name, "box": boxes})
+        interval = [round(self.start / FPS, 4), round(self.end / FPS, 4)]
+        return {"label": self.action, "fps": FPS, "frames": n, "interval": interval, "objects": objects,
+                "camera": np.round(self.camera[:n], 4).tolist(),
+                "zoom": np.round(self.zoom[:n], 4).tolist()}  # fmt: skip
 
 
 def generator(seed: int, *place: int) -> np.random.Generator:
@@ -113,9 +106,20 @@ def write_script(subject: int, action: str, setting: int, repetition: int, seed:
     drawn = frames + int(rng.integers(0, 9))
     start = rng.uniform(0, frames - 1 - length)
     end, time = start + length, np.arange(drawn)
-    camera, zoom = _camera(rng, drawn), _zoom(rng, setting, frames, drawn)
+    turns = rng.uniform(0.1, 0.6, 2) * (time[:, None] / FPS) + rng.random(2)
+    camera = rng.uniform(0, 0.01, 2) * np.sin(2 * np.pi * turns)  # a slow sway, and a tremor
+    camera = camera + rng.uniform(0, 0.0015) * (2 * rng.random((drawn, 2)) - 1)
+    far, near, zoom = rng.uniform(WIDEST, 0.78), rng.uniform(0.92, 1.1), np.ones(drawn)
+    if setting == 2:  # in or out, steadily through the whole sequence
+        done = np.minimum(time / (frames - 1), 1)
+        zoom = far + (near - far) * (done if rng.random() < 0.5 else 1 - done)
     mode = modes[rng.integers(len(modes))] if going else "stay"
-    amount = _amount(time, start if mode in ("stay", "leave") else None, end if mode in ("stay", "enter") else None)
+    amount = np.ones(drawn)
+    if mode in ("stay", "leave"):
+        amount = np.clip((time - start) / RAMP, 0, 1)
+    if mode in ("stay", "enter"):
+        amount = np.minimum(amount, np.clip((end - time) / RAMP, 0, 1))
+    amount = amount * amount * (3 - 2 * amount)
     done = np.concatenate([[0.0], np.cumsum((amount[1:] + amount[:-1]) / 2)]) / FPS  # seconds of full action
     first, aside, high = rng.random() * going, rng.uniform(-1, 1), rng.uniform(0.02, 0.08)
     sway = 0.02 * np.sin(2 * np.pi * (rng.uniform(0.15, 0.45) * time / FPS + rng.random()))
@@ -139,14 +143,6 @@ def write_script(subject: int, action: str, setting: int, repetition: int, seed:
                    end=float(seen[-1]) if mode in ("leave", "cross") else end)  # fmt: skip
 
 
-def _amount(time: np.ndarray, start: float | None, end: float | None) -> np.ndarray:
-    """0 before the start and after the end, 1 between; None: it always went on, or goes on for ever."""
-    rise = np.ones(len(time)) if start is None else np.clip((time - start) / RAMP, 0, 1)
-    fall = np.ones(len(time)) if end is None else np.clip((end - time) / RAMP, 0, 1)
-    both = np.minimum(rise, fall)
-    return both * both * (3 - 2 * both)
-
-
 def _path(mode, way, gone, zoom, interval, limbs, height, aside) -> np.ndarray:
     """Where a person who goes is in the world (n,): at the frame's edge when coming or going out of sight."""
     start, end = interval
@@ -164,19 +160,3 @@ def _path(mode, way, gone, zoom, interval, limbs, height, aside) -> np.ndarray:
         free = max(min(edges) - 0.14 - (gone[end] - gone[start]) / 2, 0.0)
         first = aside * free - (gone[end] - gone[start]) / 2
     return CENTRE + way * (first + gone - gone[start])
-
-
-def _camera(rng: np.random.Generator, frames: int) -> np.ndarray:
-    """A held camera (n, 2): a slow sway, a hundredth of the frame at most, and a tremor."""
-    turns = rng.uniform(0.1, 0.6, 2) * (np.arange(frames)[:, None] / FPS) + rng.random(2)
-    sway = rng.uniform(0, 0.01, 2) * np.sin(2 * np.pi * turns)
-    return sway + rng.uniform(0, 0.0015) * (2 * rng.random((frames, 2)) - 1)
-
-
-def _zoom(rng: np.random.Generator, setting: int, frames: int, drawn: int) -> np.ndarray:
-    """1, except in setting 2, where it changes steadily through the whole sequence, in or out."""
-    far, near = rng.uniform(WIDEST, 0.78), rng.uniform(0.92, 1.1)
-    if setting != 2:
-        return np.ones(drawn)
-    share = np.minimum(np.arange(drawn) / (frames - 1), 1)
-    return far + (near - far) * (share if rng.random() < 0.5 else 1 - share)
