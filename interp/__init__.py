@@ -17,14 +17,14 @@ _HOMES = {
     name: module
     for module, names in {
         "core.exact": "best_masks ExactResult",
-        "core.curve": "curve",
         "core.explanation": "explain Explanation",
         "core.gradcam": "grad_cam normalise",
         "core.masks": "find_masks MaskResult Stop",
-        "core.windows": "best_windows penalty regret total_variation",
+        "core.windows": "best_windows penalty total_variation",
         "data": "open_dataset read_clip probe to_clip Sample VideoDataset VideoInfo DataError VideoError",
         "models": "I3D CLSTM build load",
         "recipes": "MaskRecipe TrainRecipe",
+        "study.curve": "curve",
         "training": "train TrainingError",
         "training.evaluate": "evaluate",
     }.items()

@@ -6,7 +6,7 @@ from test_exact import all_masks, toy
 from torch import nn
 
 from interp.core import perturb
-from interp.core.curve import curve, deletion_insertion, kept
+from interp.study.curve import curve, deletion_insertion, kept
 
 
 @pytest.mark.parametrize("perturbation", ["freeze", "reverse"])

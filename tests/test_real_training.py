@@ -14,9 +14,8 @@ ROOT = Path(__file__).parents[1]
 WEIZMANN = ROOT.parent / "shared" / "real" / "weizmann"
 LEFT_OUT = "(lyova|moshe|shahar)_"
 SHORT = {  # seconds, not minutes, on one core
-    "i3d": ["--size", "48", "48", "--model-arg", "width=0.125"],
-    "clstm": ["--size", "32", "32", "--model-arg", "filters=[8,8]", "--model-arg", "strides=[1,1]",
-              "--model-arg", "pools=[2,4]"],
+    "i3d": ["--size", "48", "48", "--model-args", '{"width": 0.125}'],
+    "clstm": ["--size", "32", "32", "--model-args", '{"filters": [8,8], "strides": [1,1], "pools": [2,4]}'],
 }
 
 
@@ -26,7 +25,7 @@ SHORT = {  # seconds, not minutes, on one core
 @pytest.mark.parametrize("model", SHORT)
 def test_both_networks_learn_from_sixty_real_videos(model, tmp_path):
     command = [sys.executable, "-m", "interp", "train", "--model", model, "--data", "folder", "--root", str(WEIZMANN),
-               "--split-pattern", LEFT_OUT, "--recipe", f"{model}_motion", "--out", str(tmp_path), "--threads", "1",
+               "--split-pattern", LEFT_OUT, "--recipe", f"{model}_motion", "--out", str(tmp_path),
                "--precision", "fp32", "--epochs", "12", "--batch-size", "10", "--num-frames", "8",
                "--learning-rate", "0.003", *SHORT[model]]
     ended = subprocess.run(command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, capture_output=True,

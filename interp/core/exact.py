@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from interp.core import perturb
-from interp.core.inference import check_clips, check_finite, check_ids, check_targets, frozen_eval, predict
+from interp.core.inference import check_clips, check_finite, check_ids, frozen_eval, predict_targets
 from interp.core.windows import score_table
 from interp.recipes import SOMETHING_MASK, MaskRecipe
 
@@ -69,10 +69,9 @@ def best_masks(model: nn.Module, clips: Tensor, perturbation: str = "freeze",
     The other arguments, and the errors, are those of `find_masks`; ValueError also for negative lambdas.
     """
     clips, ids = check_clips(model, clips), check_ids(ids, len(clips))
-    scores = predict(model, clips, batch_size, ids)
-    targets = check_targets(targets, scores)
-    return search_exact(model, clips, targets, scores.gather(1, targets[:, None])[:, 0], perturbation, recipe,
-                        budget=budget, batch_size=batch_size, ids=ids, progress=progress)  # fmt: skip
+    targets, originals, _ = predict_targets(model, clips, targets, batch_size, ids)
+    return search_exact(model, clips, targets, originals, perturbation, recipe, budget=budget, batch_size=batch_size,
+                        ids=ids, progress=progress)  # fmt: skip
 
 
 def search_exact(model, clips, targets, originals, perturbation, recipe, *, budget=2000, batch_size=None, ids=None,
@@ -229,7 +228,7 @@ class _Search:
         return max(price for price, _ in self.order.cells if self.order.count(price) <= MAX_VISITS)
 
     def _open(self, codes: Iterable[int] | None = None) -> Iterator[tuple[bytes, float, int]]:
-        """(key, cost, code) of these masks, or of all, by cost, that can still be best and give a clip not scored yet."""
+        """(key, cost, code) of these masks, or of all, by cost, that can still be best and give a new clip."""
         candidates = self.order.walk() if codes is None else sorted((self.order.cost(code), code) for code in codes)
         candidates = islice(candidates, 0 if self.still else MAX_VISITS)
         while group := list(islice(candidates, GROUP)):

@@ -124,13 +124,15 @@ def explain(model: nn.Module, clips: Tensor, targets=None, recipe: recipes.MaskR
         perturbed = {kind: result.scores if kind == perturbation else
                      score_masks(model, clips, result.masks, explained, recipe, kind, batch_size)
                      for kind in ("freeze", "reverse")}  # fmt: skip
-        maps = inference.map_batches(model, lambda part, classes: gradcam.compute_maps(model, part, classes, layer, weights),
-                           clips, explained, batch_size=batch_size)  # fmt: skip
+        def draw(part, classes):
+            return gradcam.compute_maps(model, part, classes, layer, weights)
+
+        maps = inference.map_batches(model, draw, clips, explained, batch_size=batch_size)
         maps = gradcam.normalise(maps, per=per)  # (B, T, H, W)
     classes = getattr(model, "classes", None)
     classes = tuple(classes) if classes is not None and len(classes) == original.shape[1] else None
-    shared = {"model": name or inference.model_name(model), "classes": classes, "perturbation": perturbation, "recipe": recipe,
-              "weights": weights, "seconds": (time.perf_counter() - started) / len(clips)}
+    shared = {"model": name or inference.model_name(model), "classes": classes, "perturbation": perturbation,
+              "recipe": recipe, "weights": weights, "seconds": (time.perf_counter() - started) / len(clips)}
     explanations = []
     for i, (guess, target) in enumerate(zip(guesses.tolist(), known.tolist(), strict=True)):
         if method == "exact":

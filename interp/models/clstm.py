@@ -39,19 +39,14 @@ class ConvLSTM2d(nn.Module):
         self.weight_input = nn.Parameter(torch.empty(4 * filters, in_channels, *self.kernel_size))
         self.weight_recurrent = nn.Parameter(torch.empty(4 * filters, filters, *self.kernel_size))
         self.bias = nn.Parameter(torch.empty(4 * filters))
-        self.reset_parameters()
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Keras' start: Glorot-uniform kernel, orthogonal recurrent kernel, forget bias 1, other biases 0."""
         cells = self.kernel_size[0] * self.kernel_size[1]
-        bound = (6 / (cells * (self.in_channels + 4 * self.filters))) ** 0.5
+        bound = (6 / (cells * (in_channels + 4 * filters))) ** 0.5
         nn.init.uniform_(self.weight_input, -bound, bound)
-        matrix = nn.init.orthogonal_(torch.empty(cells * self.filters, 4 * self.filters))  # Keras' (k,k,F,4F), flat
-        kernel = matrix.view(*self.kernel_size, self.filters, 4 * self.filters)
-        self.weight_recurrent.copy_(kernel.permute(3, 2, 0, 1))
-        self.bias.zero_()
-        self.bias[self.filters : 2 * self.filters] = 1.0
+        matrix = nn.init.orthogonal_(torch.empty(cells * filters, 4 * filters))  # Keras' (k,k,F,4F), flat
+        kernel = matrix.view(*self.kernel_size, filters, 4 * filters)
+        with torch.no_grad():  # Keras' start, of the gates too: the forget bias is 1, the others 0
+            self.weight_recurrent.copy_(kernel.permute(3, 2, 0, 1))
+            self.bias.zero_()[filters : 2 * filters] = 1.0
 
     def pads(self, size: Sequence[int]) -> list[tuple[int, int]]:
         """(before, after) of rows and columns for an input of (H,W)."""
@@ -101,21 +96,16 @@ class CLSTM(VideoNetwork):
                  pools: Sequence[int] = (2, 2, 2), padding: str = "valid", gate: str = "hard_sigmoid",
                  batch_norm: bool | str = True, classifier: str = "sequence", dropout: float = 0.0,
                  bn_momentum: float = 0.01, pixel_range: Sequence[float] = (0.0, 1.0)):
-        size = _pair("size", size)
-        super().__init__(
-            "clstm", num_classes=num_classes, in_channels=in_channels, num_frames=num_frames, size=size,
-            filters=tuple(filters), kernel_size=_pair("kernel_size", kernel_size), strides=tuple(strides),
-            pools=tuple(pools), padding=padding, gate=gate,
-            batch_norm=_choose("batch_norm", batch_norm, (True, "shared", False)),
-            classifier=_choose("classifier", classifier, ("sequence", "last")), dropout=dropout,
-            bn_momentum=bn_momentum, pixel_range=tuple(pixel_range))  # fmt: skip
+        size, kernel_size = _pair("size", size), _pair("kernel_size", kernel_size)
+        super().__init__("clstm", locals())
+        _choose("batch_norm", batch_norm, (True, "shared", False))
+        _choose("classifier", classifier, ("sequence", "last"))
         if not len(filters) == len(strides) == len(pools) > 0 or min(*filters, *pools) < 1:
             raise ValueError("filters, strides, pools: expected one entry of at least 1 a layer, "
                              f"got {tuple(filters)}, {tuple(strides)}, {tuple(pools)}")
         if batch_norm == "shared" and len(set(filters)) > 1:
             raise ValueError(f"batch_norm='shared': expected equal filters in all layers, got {tuple(filters)}")
-        self.layers, self.norms, self.pools = nn.ModuleList(), nn.ModuleList(), list(pools)
-        channels = in_channels
+        self.layers, self.norms, self.pools, channels = nn.ModuleList(), nn.ModuleList(), list(pools), in_channels
         for number, (width, stride, pool) in enumerate(zip(filters, strides, pools, strict=True)):
             self.layers.append(ConvLSTM2d(channels, width, kernel_size, stride, padding, gate))
             if batch_norm is True or (batch_norm == "shared" and number == 0):

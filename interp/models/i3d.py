@@ -104,10 +104,7 @@ class I3D(VideoNetwork):
     def __init__(self, num_classes: int = 400, in_channels: int = 3, *, width: float = 1.0, dropout: float = 0.5,
                  temporal_strides: Sequence[int] = (1, 1, 2), spatial_strides: Sequence[int] = (2, 2, 2, 2, 2),
                  bn_momentum: float = 0.01, pixel_range: Sequence[float] = (0.0, 1.0)):
-        super().__init__(
-            "i3d", num_classes=num_classes, in_channels=in_channels, width=width, dropout=dropout,
-            temporal_strides=tuple(temporal_strides), spatial_strides=tuple(spatial_strides),
-            bn_momentum=bn_momentum, pixel_range=tuple(pixel_range))  # fmt: skip
+        super().__init__("i3d", locals())
         if not width > 0:
             raise ValueError(f"width: expected a factor above 0 on the channel counts, got {width}")
         for name, strides, num in (("temporal", temporal_strides, 3), ("spatial", spatial_strides, 5)):
@@ -142,19 +139,13 @@ class I3D(VideoNetwork):
         self.Mixed_5b = mixed(self.Mixed_4f.out_channels, 256, 160, 320, 32, 128, 128, last_name="Conv3d_0a_3x3")
         self.Mixed_5c = mixed(self.Mixed_5b.out_channels, 384, 192, 384, 48, 128, 128)
         self.Logits = Logits(self.Mixed_5c.out_channels, num_classes, dropout)
-        self.reset_parameters()
-        self.to(memory_format=torch.channels_last_3d)  # twice as fast on a CPU; outputs follow the kernels
-
-    def reset_parameters(self) -> None:
-        """He-normal kernels, unit batch normalisation, logits with standard deviation 1/sqrt(C)."""
         for module in self.modules():
             if isinstance(module, nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-            elif isinstance(module, nn.BatchNorm3d):
-                module.reset_parameters()
         last = self.Logits.Conv3d_0c_1x1["conv_3d"]
         nn.init.normal_(last.weight, std=last.in_channels**-0.5)
         nn.init.zeros_(last.bias)
+        self.to(memory_format=torch.channels_last_3d)  # twice as fast on a CPU; outputs follow the kernels
 
     def first_convolution(self, size: Triple) -> FirstConvolution:
         """The convolution that sees clips of `size` (T,H,W), for a mask search that computes it once."""

@@ -1,7 +1,7 @@
 """What I3D and C-LSTM share: the record of how they were built, the check of their clips, TensorFlow's padding."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,8 +19,10 @@ class VideoNetwork(nn.Module):
 
     gradcam_layer: str
 
-    def __init__(self, model: str, **arguments):
+    def __init__(self, model: str, arguments: Mapping):
+        """arguments: the constructor's, as locals() holds them at its start."""
         super().__init__()
+        arguments = {name: value for name, value in arguments.items() if name not in ("self", "__class__")}
         for name in ("num_classes", "in_channels", "num_frames"):
             if arguments.get(name, 1) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {arguments[name]}")
@@ -29,7 +31,7 @@ class VideoNetwork(nn.Module):
             raise ValueError(f"dropout: expected a probability from 0 to below 1, got {dropout}")
         if len(pixel_range) != 2 or not pixel_range[0] < pixel_range[1]:
             raise ValueError(f"pixel_range: expected (low, high) with low < high, got {tuple(pixel_range)}")
-        plain = {name: list(v) if isinstance(v, tuple) else v for name, v in arguments.items()}
+        plain = {name: list(value) if isinstance(value, list | tuple) else value for name, value in arguments.items()}
         self.config = {"model": model, **plain}
         self.classes: list[str] | None = None
         self.record: dict | None = None

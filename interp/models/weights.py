@@ -63,12 +63,13 @@ def _with_sorted_header(content: bytes) -> bytes:
 
 def read(path: str | Path) -> nn.Module:
     """The model that `save` wrote, in eval mode on the CPU, with `classes` and `record` (with the file's "sha256")."""
-    path = _existing(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}
-    except SafetensorError as error:
+    except FileNotFoundError as error:
+        raise ValueError(f"there is no file {path}") from error
+    except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
     if "config" not in metadata:
         raise ValueError(f"{path} holds tensors but no model config; interp.models.weights.save writes one, "
@@ -80,7 +81,7 @@ def read(path: str | Path) -> nn.Module:
     except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"the weights in {path} do not fit their config: {error}") from error
     model.classes = parts["classes"]
-    model.record = {**(parts["record"] or {}), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    model.record = {**(parts["record"] or {}), "sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
     return model.eval()
 
 
@@ -112,7 +113,8 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     if path.suffix not in (".safetensors", ".pt", ".pth"):
         raise ValueError(f"{path}: expected .safetensors, .pt or .pth, which are read without running code; "
                          "save the state_dict with safetensors.torch.save_file")
-    _existing(path)
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
     try:
         content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -128,12 +130,6 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     return dict(content)
 
 
-def _existing(path: str | Path) -> Path:
-    if not Path(path).is_file():
-        raise ValueError(f"there is no file {path}")
-    return Path(path)
-
-
 def port_keys(key: str) -> dict[str, str]:
     """The name of a tensor of I3D's state_dict in each public port: {"piergiaj": ..., "hassony2": ...}."""
     *units, part, leaf = key.split(".")
@@ -147,10 +143,8 @@ def port_keys(key: str) -> dict[str, str]:
         piergiaj = f"{block}.b{number}" + ("" if number == "0" else "ab"[second])
         hassony2 = f"{block.lower()}.branch_{number}" + ("" if number == "0" else f".{int(second)}")
     is_conv = part == "conv_3d"
-    return {
-        "piergiaj": f"{piergiaj}.{'conv3d' if is_conv else 'bn'}.{leaf}",
-        "hassony2": f"{hassony2}.{'conv3d' if is_conv else 'batch3d'}.{leaf}",
-    }
+    return {"piergiaj": f"{piergiaj}.{'conv3d' if is_conv else 'bn'}.{leaf}",
+            "hassony2": f"{hassony2}.{'conv3d' if is_conv else 'batch3d'}.{leaf}"}  # fmt: skip
 
 
 def import_kinetics(state_dict: Mapping[str, Tensor], num_classes: int | None = None, *,
@@ -179,15 +173,14 @@ def import_kinetics(state_dict: Mapping[str, Tensor], num_classes: int | None = 
         torch.manual_seed(seed)
         model = I3D(num_classes, pixel_range=pixel_range, **arguments)
     names = {port_keys(key)[port]: key for key in model.state_dict()}
-    fresh = num_classes != len(logits)
-    values = {names.get(name, name): value for name, value in tensors.items()
-              if not (fresh and names.get(name, "").startswith("Logits."))}  # fmt: skip
+    values = {names.get(name, name): value for name, value in tensors.items()}
+    if fresh := num_classes != len(logits):
+        values |= {key: value for key, value in model.state_dict().items() if key.startswith("Logits.")}
     try:
         lost, surplus = model.load_state_dict(values, strict=False)
     except RuntimeError as error:
         raise ValueError(f"{error}; leave width and in_channels at the checkpoint's") from error
-    missing = [port_keys(key)[port] for key in lost if not (key.endswith("num_batches_tracked")  # absent before torch 0.4.1
-                                           or (fresh and key.startswith("Logits.")))]  # fmt: skip
+    missing = [port_keys(key)[port] for key in lost if not key.endswith("num_batches_tracked")]  # new in torch 0.4.1
     if missing or surplus:
         raise ValueError(f"the checkpoint ({port} port) lacks {len(missing)} tensors {missing[:3]} and has "
                          f"{len(surplus)} that I3D does not have {surplus[:3]}")

@@ -229,7 +229,7 @@ def _explain_rows(model, rows, clips, recipe, search, seed: int = 0, batch_size=
         known = (targets >= 0) & (search["explained_class"] == "target")
         classes = torch.where(known, targets, scores.argmax(dim=1))
         best = score_windows(model, clips, classes, scores.gather(1, classes[:, None])[:, 0], recipe, kind, batch_size,
-                             ids, only_best=True, parts=search.get("parts"))  # fmt: skip
+                             ids)  # fmt: skip
         options |= {"start": best.starts} if search["start"] == "best-window" else {}
     explanations = explain(model, clips, targets, recipe, kind, ids=ids, batch_size=batch_size, progress=progress,
                            **options)  # fmt: skip

@@ -72,12 +72,10 @@ class Augment:
 def table(num_classes: int, mapping: Mapping[int, int | None] | None) -> Tensor:
     """The class of the mirrored clip (K,), -1 where unknown. ValueError for classes that do not exist."""
     targets = torch.full((num_classes,), -1)
-    for source, target in (mapping or {}).items():
-        if target is None:
-            continue
-        if not (0 <= int(source) < num_classes and 0 <= int(target) < num_classes):
-            raise ValueError(f"mirror, flip: expected classes 0..{num_classes - 1}, got {source} -> {target}")
-        targets[int(source)] = int(target)
+    known = {int(source): int(target) for source, target in (mapping or {}).items() if target is not None}
+    if not {*known, *known.values()} <= set(range(num_classes)):
+        raise ValueError(f"mirror, flip: expected classes 0..{num_classes - 1}, got {known}")
+    targets[list(known)] = torch.tensor(list(known.values()), dtype=torch.int64)
     return targets
 
 

@@ -1,24 +1,16 @@
-"""Scores of a classifier: top-1, top-5, F1 of each class, the same with clips reversed in time, and on other data."""
+"""Scores of a classifier: top-1, top-5, F1 of each class, the same with clips reversed in time."""
 
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from interp.core.inference import autocast, predict
-from interp.data import open_dataset, to_clip
+from interp.core.inference import autocast
 from interp.data.loader import ClipLoader
 
 from .augment import to_float
 from .distributed import World
-
-
-def f1_scores(confusion: Tensor) -> Tensor:
-    """F1 of each class, float64 (K,), from counts (K,K); 0 for a class that neither occurs nor is predicted."""
-    confusion = confusion.double()
-    hits, total = confusion.diagonal(), confusion.sum(0) + confusion.sum(1)
-    return torch.where(total > 0, 2 * hits / total.clamp(min=1), 0.0)
 
 
 @torch.no_grad()
@@ -65,32 +57,8 @@ def evaluate(model: nn.Module, dataset: Any, reverse: bool = False, *, batch_siz
     count = int(confusion.sum())
     if not count:
         raise ValueError("no clip of the evaluation set has a label and can be read; nothing to evaluate")
-    f1 = f1_scores(confusion)
+    total = (confusion.sum(0) + confusion.sum(1)).double()
+    f1 = 2 * confusion.diagonal() / total.clamp(min=1)  # 0 for a class that neither occurs nor is predicted
     return {"count": count, "loss": loss / count, "top1": int(confusion.diagonal().sum()) / count,
             "top5": in_top5 / count, "f1": f1.tolist(), "macro_f1": float(f1[confusion.sum(1) > 0].mean()),
             "confusion": confusion.tolist()}  # fmt: skip
-
-
-def transfer(model: nn.Module, root: Any, split: str = "validation", *, num_frames: int = 16,
-             size: Any = 64) -> dict[str, Any]:
-    """Score a model on data in the layout of Something-Something V2: the clips whose label is one of its classes.
-
-    Returns count, top1, top5 (in 0..1), chance (1/K), and rows: for each clip id, label, guess (the predicted class),
-    score (the softmax of the label), rank (1: predicted rightly).
-    """
-    names = list(getattr(model, "classes", None) or ())
-    if not names:
-        raise ValueError("the model has no class names; set model.classes to the list of its K classes")
-    dataset, rows = open_dataset("something", root, split, num_frames=num_frames, size=size), []
-    for i, sample in enumerate(dataset.samples):
-        name = None if sample.label is None else dataset.classes[sample.label]
-        if name not in names:
-            continue
-        scores = predict(model, to_clip(dataset[i][0])[None])[0]
-        score = scores[names.index(name)]
-        rows.append({"id": dataset.ids[i], "label": name, "guess": names[int(scores.argmax())], "score": float(score),
-                     "rank": int((scores > score).sum()) + 1})
-    if not rows:
-        raise ValueError(f"no clip of the {split} split in {root} has one of the model's {len(names)} classes")
-    return {"count": len(rows), "top1": sum(row["rank"] == 1 for row in rows) / len(rows),
-            "top5": sum(row["rank"] <= 5 for row in rows) / len(rows), "chance": 1 / len(names), "rows": rows}

@@ -1,8 +1,7 @@
-"""The log of a training run: a header line, then one JSON line an epoch; which logs ship; versions and machine.
+"""The log of a training run: a line {"header": {...}}, then one JSON line an epoch; which logs ship; versions.
 
-`log.jsonl` begins with {"header": {...}}. Every further line is an epoch: epoch (0, 1, ...), train_loss,
-train_accuracy, val_loss, val_top1, val_top5, val_macro_f1, val_top1_reversed, lr (of its last step), seconds (of
-training), clips_per_second, waiting (share of the seconds spent on loading).
+An epoch has train_loss, train_accuracy, val_loss, val_top1, val_top5, val_macro_f1, val_top1_reversed, lr (of its last
+step), seconds (of training), clips_per_second and waiting (share of the seconds spent on loading).
 """
 
 import json

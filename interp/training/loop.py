@@ -61,8 +61,7 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
         model: train this one instead of building the recipe's. command: kept in the log and beside the weights.
 
     Returns:
-        The scores of the best epoch (see `evaluate`; "reversed" holds top1, top5, macro_f1 with the clips played
-        backwards), with "epoch" and "parameters".
+        The best epoch's scores (see `evaluate`; "reversed": with the clips played backwards), "epoch", "parameters".
 
     Raises:
         ValueError: arguments that do not fit together, or `out` holds another run.

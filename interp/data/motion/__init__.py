@@ -8,8 +8,7 @@ This package's functions make the Something-Something flavour (see `something`),
 >>> generate("data/motion", num_train=1000, num_validation=200, seed=0)  # doctest: +SKIP
 """
 
-from interp.data.motion._actions import BACKWARDS, CLASSES, FPS
 from interp.data.motion._files import write_video
-from interp.data.motion.something import VERSION, clip_script, generate, prepare, render_clip
+from interp.data.motion.something import BACKWARDS, CLASSES, VERSION, clip_script, generate, prepare, render_clip
 
-__all__ = ["BACKWARDS", "CLASSES", "FPS", "VERSION", "clip_script", "generate", "prepare", "render_clip", "write_video"]
+__all__ = ["BACKWARDS", "CLASSES", "VERSION", "clip_script", "generate", "prepare", "render_clip", "write_video"]

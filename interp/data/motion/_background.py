@@ -1,4 +1,4 @@
-"""The background of the KTH flavour, outdoors and indoors, and how a moving, zooming camera sees it.
+"""The background of the KTH flavour, and how a moving, zooming camera sees it.
 
 The ground is a sum of octaves of value noise (Perlin, SIGGRAPH 1985). Only sums, products and quotients touch a pixel,
 so that the pixels are the same on every machine. Pictures are float32 (H, W) in 0..1.
@@ -6,7 +6,8 @@ so that the pixels are the same on every machine. Pictures are float32 (H, W) in
 
 import numpy as np
 
-from interp.data.motion._sequence import SHAKE, WIDEST
+WIDEST = 0.62  # the smallest zoom that the world is painted for
+SHAKE = 0.04  # the farthest that the camera may look beside its mark
 
 
 def paint(rng: np.random.Generator, setting: int, size: tuple[int, int]) -> np.ndarray:
@@ -40,7 +41,9 @@ def _noise(rng: np.random.Generator, height: int, width: int, rows: int, columns
     for _ in range(octaves):
         rows, columns = max(2, min(rows, height)), max(2, min(columns, width))
         grid = (2 * rng.random((rows, columns)) - 1).astype(np.float32)
-        total += np.float32(weight) * _stretch(_stretch(grid, height).T, width).T
+        for length in (height, width):  # stretch the first axis, then the second
+            grid = _sample(grid, np.arange(length) * ((len(grid) - 1.001) / max(length - 1, 1))).T
+        total += np.float32(weight) * grid
         weights, rows, columns, weight = weights + weight, 2 * rows, 2 * columns, 0.6 * weight
     return total / np.float32(weights)
 
@@ -58,11 +61,6 @@ def _crop(picture: np.ndarray, pixels: int, shift: float, zoom: float) -> np.nda
     """The rows that `pixels` rows of the frame show."""
     position = (np.arange(pixels) + 0.5 - pixels / 2) / zoom + shift + len(picture) / 2 - 0.5
     return _sample(picture, np.clip(position, 0, len(picture) - 1.001))
-
-
-def _stretch(grid: np.ndarray, length: int) -> np.ndarray:
-    """Linear interpolation of the first axis to `length` samples."""
-    return _sample(grid, np.arange(length) * ((len(grid) - 1.001) / max(length - 1, 1)))
 
 
 def _sample(picture: np.ndarray, position: np.ndarray) -> np.ndarray:

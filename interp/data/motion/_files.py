@@ -22,14 +22,10 @@ def write_video(path, frames: np.ndarray, fps: float = 12, codec: str = "libvpx-
     Args:
         path: the file; its suffix names the container.
         frames: uint8 (n, H, W, 3).
-        fps: frames a second.
-        codec: FFmpeg's name of the encoder.
-        quality: VP9's rate factor, 0 (best) to 63; other codecs ignore it.
+        fps, codec, quality: frames a second, FFmpeg's encoder, and VP9's rate factor from 0 (best) to 63.
     """
-    options, bit_rate = {}, None
-    if codec == "libvpx-vp9":
-        options = {"crf": str(quality), "deadline": "realtime", "cpu-used": "8", "row-mt": "0"}
-        bit_rate = 0
+    vp9 = {"crf": str(quality), "deadline": "realtime", "cpu-used": "8", "row-mt": "0"}
+    options, bit_rate = (vp9, 0) if codec == "libvpx-vp9" else ({}, None)
     encode(path, map(np.ascontiguousarray, frames), "rgb24", frames.shape[1:3], fps, codec, options, bit_rate)
 
 
@@ -39,10 +35,7 @@ def encode(path, pictures: Iterable[np.ndarray], layout: str, size, fps, codec: 
 
     container_format = Path(path).suffix[1:].replace("mkv", "matroska")
     no_random_ids = {"fflags": "+bitexact"}
-    with (
-        atomic_path(path) as part,
-        av.open(str(part), "w", format=container_format, container_options=no_random_ids) as container,
-    ):
+    with atomic_path(path) as part, av.open(str(part), "w", container_format, no_random_ids) as container:
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000))
         (stream.height, stream.width), stream.pix_fmt = size, "yuv420p"
         stream.codec_context.thread_count = 1
@@ -67,8 +60,8 @@ def claim(root: Path, path: Path, recipe: dict) -> None:
 def run_jobs(function: Callable, jobs: list, workers: int | None, **progress) -> list:
     """The results of `function` for all jobs, in order, from a pool of new processes with one thread each.
 
-    Left alone, NumPy starts a thread for every core in each process, and the threads slow each other down. The
-    numerical libraries read the variables in ONE_THREAD when they load. `progress` holds tqdm's arguments.
+    With NumPy's default of a thread for every core in each process, the threads slow each other down. The numerical
+    libraries read the variables in ONE_THREAD when they load. `progress` holds tqdm's arguments.
     """
     workers = workers or os.cpu_count() or 1
     if workers == 1 or len(jobs) < 8:

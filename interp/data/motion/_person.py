@@ -3,8 +3,8 @@
 The gaits are pendulums: legs and arms swing against each other, and the knee bends while its leg swings forward. A
 capsule is a signed distance (Quilez, "2D distance functions") with a soft edge, softer where a limb is fast, as on
 film. Only sums, products, quotients and square roots touch a pixel, and joints are rounded, so that the pixels are
-the same on every machine. Canvases are float32 (n, H, W) in 0..1. Joints are (n, 3) over n frames: forward, to the person's left, up, in body
-heights from the ground below the hips. Positions on the canvas are (x, y) in pixels.
+the same on every machine. Joints are (n, 3) over n frames: forward, to the person's left, up, in body heights from
+the ground below the hips. Canvases are float32 (n, H, W) in 0..1, and positions on them (x, y) in pixels.
 """
 
 from collections import namedtuple
@@ -32,7 +32,6 @@ STYLES = {
 }  # fmt: skip
 AT_EASE = dict.fromkeys(("stride", "knee", "arm", "elbow", "lean", "bounce", "height", "one_sided"), 0.0)
 GAITS = {"walking": 2.0, "jogging": 2.2, "running": 2.1}  # a cycle's length for each sine of the stride
-FINE = 256  # joints are rounded to this part of a pixel
 LIGHT = np.float32([-0.45, -0.89])  # the direction that it comes from, on the canvas
 # The range of each property: proportions (1 is the mean) and greys of the skin and the hair.
 BODY = {"stature": (0.92, 1.07), "width": (0.85, 1.2), "head": (0.92, 1.1), "legs": (0.95, 1.06),
@@ -51,31 +50,42 @@ def random_style(action: str, rng: np.random.Generator) -> SimpleNamespace:
 
 
 def perform(action: str, style: SimpleNamespace, phase: np.ndarray, amount: np.ndarray, sway=0.0) -> dict:
-    """All joints: `phase` (n,) counts cycles, `amount` (n,) is 0 at ease and 1 in full action, `sway` leans the trunk."""
+    """The joints: `phase` (n,) counts cycles, `amount` (n,) is 0 at ease, 1 in full action, `sway` leans the trunk."""
 
     def leant(forward, left, up):
         return _points(forward + np.sin(lean) * (up - HIP), left, HIP + np.cos(lean) * (up - HIP))
 
-    gait = action in GAITS
-    turn = 2 * np.pi * phase
+    gait, turn = action in GAITS, 2 * np.pi * phase
     lean = style.lean * amount + sway
     twist = amount * (0.12 * np.sin(turn) if gait else 0.0)
     if action == "boxing":
         twist = amount * 0.35 * (_jab(phase) if style.one_sided else _jab(phase) - _jab(phase + 0.5))
-    zero = np.zeros_like(lean)
-    joints = {name: leant(zero, zero, up) for name, up in (("hips", HIP + 0.03), ("neck", NECK), ("crown", CROWN))}
+    joints = {name: leant(0.0, 0.0, up) for name, up in (("hips", HIP + 0.03), ("neck", NECK), ("crown", CROWN))}
     for side, sign in SIDES.items():
         across = sign * 0.105
-        joints[f"{side} hip"] = _points(zero, sign * 0.05, HIP)
+        joints[f"{side} hip"] = _points(np.zeros_like(lean), sign * 0.05, HIP)
         joints[f"{side} shoulder"] = leant(-across * np.sin(-twist), across * np.cos(-twist), SHOULDER)
-        swing = turn + (np.pi if sign < 0 else 0.0)
-        _leg(joints, side, sign, style, swing, amount if gait else np.zeros_like(amount))
+        swing, legs = turn + (np.pi if sign < 0 else 0.0), amount * gait
+        lift = 0.5 + 0.5 * np.cos(swing + 0.3)  # 1 while the leg comes forward
+        thigh = legs * (style.stride * np.sin(swing) + 0.25 * style.knee * lift * lift * 0.5)
+        shank = thigh - (legs * (0.12 + style.knee * lift * lift) + 0.03)
+        knee = joints[f"{side} hip"] + THIGH * _points(np.sin(thigh), sign * 0.012, -np.cos(thigh))
+        ankle = knee + SHANK * _points(np.sin(shank), sign * 0.012, -np.cos(shank))
+        tip = np.maximum(shank, -1.2)
+        toe = ankle + FOOT * _points(np.cos(tip), 2 * sign * 0.012, np.minimum(np.sin(tip), 0.25) - 0.2)
+        joints |= {f"{side} knee": knee, f"{side} ankle": ankle, f"{side} toe": toe}
         if gait:
-            _swinging_arm(joints, side, sign, style, swing + np.pi, amount, lean)
+            swing = swing + np.pi
+            bent = 0.12 + amount * style.elbow * (1 + 0.15 * np.sin(swing))
+            a = amount * (style.arm * np.sin(swing) - 0.35 * style.elbow * 0.5) - 0.03 + 0.3 * lean
+            elbow = joints[f"{side} shoulder"] + UPPER_ARM * _points(np.sin(a), 0.06 * sign, -np.cos(a))
+            along = _points(np.sin(a + bent), -0.1 * sign * amount, -np.cos(a + bent))
+            wrist = elbow + FOREARM * along
         else:
-            _reaching_arm(joints, side, sign, action, style, phase, amount)
+            elbow, wrist, along = _reach(joints[f"{side} shoulder"], sign, action, style, phase, amount)
+        joints |= {f"{side} elbow": elbow, f"{side} wrist": wrist, f"{side} fingers": wrist + HAND * along}
     # Shift all joints so that the lower foot is on the ground, or above it in a leap.
-    soles = [joints[f"{side} {end}"][:, 2] - depth for side in SIDES for end, depth in (("ankle", 0.028), ("toe", 0.019))]
+    soles = [joints[f"{side} {end}"][:, 2] - low for side in SIDES for end, low in (("ankle", 0.028), ("toe", 0.019))]
     shift = amount * style.bounce * (0.5 - 0.5 * np.cos(2 * turn)) - np.min(soles, axis=0)
     for joint in joints.values():
         joint[:, 2] += shift
@@ -86,31 +96,8 @@ def _points(forward, left, up) -> np.ndarray:
     return np.stack(np.broadcast_arrays(forward, left, up), axis=-1).astype(float)
 
 
-def _leg(joints, side, sign, style, swing, amount) -> None:
-    """Thigh angle `a` forward of straight down, knee bent by `b`."""
-    lift = 0.5 + 0.5 * np.cos(swing + 0.3)  # 1 while the leg comes forward
-    a = amount * (style.stride * np.sin(swing) + 0.25 * style.knee * lift * lift * 0.5)
-    b = amount * (0.12 + style.knee * lift * lift) + 0.03
-    out = sign * 0.012 * np.ones_like(a)
-    knee = joints[f"{side} hip"] + THIGH * _points(np.sin(a), out, -np.cos(a))
-    ankle = knee + SHANK * _points(np.sin(a - b), out, -np.cos(a - b))
-    tip = np.maximum(a - b, -1.2)
-    toe = ankle + FOOT * _points(np.cos(tip), 2 * out, np.minimum(np.sin(tip), 0.25) - 0.2)
-    joints |= {f"{side} knee": knee, f"{side} ankle": ankle, f"{side} toe": toe}
-
-
-def _swinging_arm(joints, side, sign, style, swing, amount, lean) -> None:
-    bent = 0.12 + amount * style.elbow * (1 + 0.15 * np.sin(swing))
-    a = amount * (style.arm * np.sin(swing) - 0.35 * style.elbow * 0.5) - 0.03 + 0.3 * lean
-    elbow = joints[f"{side} shoulder"] + UPPER_ARM * _points(np.sin(a), 0.06 * sign, -np.cos(a))
-    forearm = _points(np.sin(a + bent), -0.1 * sign * amount, -np.cos(a + bent))
-    wrist = elbow + FOREARM * forearm
-    joints |= {f"{side} elbow": elbow, f"{side} wrist": wrist, f"{side} fingers": wrist + HAND * forearm}
-
-
-def _reaching_arm(joints, side, sign, action, style, phase, amount) -> None:
-    """An arm whose wrist goes where the action takes it, as far as it reaches, with the elbow bent towards `pole`."""
-    shoulder = joints[f"{side} shoulder"]
+def _reach(shoulder, sign, action, style, phase, amount) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The elbow, bent towards `pole`, the wrist, where the action takes it within reach, and the hand's direction."""
     hang = shoulder + _points(0.03, 0.03 * sign, -0.97 * ARM) * np.ones((len(phase), 1))
     open_ = 0.5 - 0.5 * np.cos(2 * np.pi * phase)  # from 0 to 1 and back in a cycle
     if action == "boxing":
@@ -128,31 +115,29 @@ def _reaching_arm(joints, side, sign, action, style, phase, amount) -> None:
         wrist = shoulder + 0.98 * ARM * _points(0.12, sign * np.sin(angle), -np.cos(angle))
     wrist = hang + amount[:, None] * (wrist - hang)
     pole = np.array([-0.3, 0.8 * sign, -0.2 if action == "handwaving" else -0.8])
-    axis = (wrist - shoulder) / np.maximum(_norm(wrist - shoulder), 1e-6)
-    length = np.clip(_norm(wrist - shoulder), 0.06, 0.999 * ARM)
+    length = np.linalg.norm(wrist - shoulder, axis=1, keepdims=True)
+    axis = (wrist - shoulder) / np.maximum(length, 1e-6)
+    length = np.clip(length, 0.06, 0.999 * ARM)
     along = (UPPER_ARM**2 - FOREARM**2 + length * length) / (2 * length)
     aside = pole - (axis * pole).sum(axis=1, keepdims=True) * axis
-    aside = aside / np.maximum(_norm(aside), 1e-6)
+    aside = aside / np.maximum(np.linalg.norm(aside, axis=1, keepdims=True), 1e-6)
     elbow = shoulder + axis * along + aside * np.sqrt(np.maximum(UPPER_ARM**2 - along * along, 0))
     wrist = shoulder + axis * length
     along = wrist - elbow
     if action == "handclapping":  # palms meet with the fingers ahead
         along = along + amount[:, None] * np.array([0.10, -0.02 * sign, 0.08])
-    joints |= {f"{side} elbow": elbow, f"{side} wrist": wrist, f"{side} fingers": wrist + HAND * (along / _norm(along))}
+    return elbow, wrist, along / np.linalg.norm(along, axis=1, keepdims=True)
 
 
 def _jab(phase: np.ndarray) -> np.ndarray:
     return np.clip(np.sin(2 * np.pi * phase), 0, 1)  # 1 with the arm stretched; out and back in half a cycle
 
 
-def _norm(vectors: np.ndarray) -> np.ndarray:
-    return np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
-
-
 def random_body(rng: np.random.Generator) -> SimpleNamespace:
     """A person in light clothes: the properties in BODY, `long_hair`, and those of `change_clothes`."""
-    body = {name: rng.uniform(*limits) for name, limits in BODY.items()}
-    return change_clothes(SimpleNamespace(**body, long_hair=rng.random() < 0.35), rng, heavy=False)
+    body = SimpleNamespace(**{name: rng.uniform(*limits) for name, limits in BODY.items()})
+    body.long_hair = rng.random() < 0.35
+    return change_clothes(body, rng, heavy=False)
 
 
 def change_clothes(body: SimpleNamespace, rng: np.random.Generator, heavy: bool) -> SimpleNamespace:
@@ -173,55 +158,50 @@ def build(body: SimpleNamespace, joints: dict[str, np.ndarray], facing: float) -
     sine, cosine = np.sin(facing), np.cos(facing)
     flat = {name: np.stack([joint[:, 0] * sine + joint[:, 1] * cosine, joint[:, 2]], axis=1)
             for name, joint in joints.items()}  # fmt: skip
-    count, w, r = len(flat["neck"]), body.width, 0.047 * body.head
+    limbs, count, w, r = [], len(flat["neck"]), body.width, 0.047 * body.head
     far, near = ("left", "right") if sine > 0 else ("right", "left")
-    sleeve = body.top * 0.97
-    forearm = body.skin if body.short_sleeves else sleeve
+    forearm = body.skin if body.short_sleeves else body.top * 0.97
 
-    def limb(name, a, b, ra, rb, grey):
+    def add(name, a, b, ra, rb, grey):
         a, b = (flat[end] if isinstance(end, str) else end for end in (a, b))
-        return Limb(name, a, b, np.full(count, ra), np.full(count, rb), grey)
+        limbs.append(Limb(name, a, b, np.full(count, ra), np.full(count, rb), grey))
 
-    limbs, arms = [], {}
     for side, shade in ((far, 0.85), (near, 1.0)):
-        bottom = body.bottom * shade
-        limbs += [
-            limb(f"{side} foot", f"{side} ankle", f"{side} toe", 0.028, 0.019, body.shoes),
-            limb("shank", f"{side} knee", f"{side} ankle", 0.040 * w, 0.027 * w, bottom),
-            limb("thigh", f"{side} hip", f"{side} knee", 0.054 * w, 0.042 * w, bottom),
-        ]
-        arms[side] = [
-            limb("upper arm", f"{side} shoulder", f"{side} elbow", 0.034 * w, 0.027 * w, sleeve),
-            limb("forearm", f"{side} elbow", f"{side} wrist", 0.026 * w, 0.020, forearm),
-            limb(f"{side} hand", f"{side} wrist", f"{side} fingers", 0.021, 0.020, body.skin),
-        ]
-    limbs.append(limb("pelvis", "left hip", "right hip", 0.055 * w, 0.055 * w, body.bottom))
-    for side in ("left", "right"):
-        limbs.append(limb("side", f"{side} shoulder", f"{side} hip", 0.046 * w, 0.052 * w, body.top))
-    limbs.append(limb("trunk", "neck", "hips", 0.062 * w, 0.062 * w, body.top))
-    for side in ("left", "right") if body.coat else ():
+        add(f"{side} foot", f"{side} ankle", f"{side} toe", 0.028, 0.019, body.shoes)
+        add("shank", f"{side} knee", f"{side} ankle", 0.040 * w, 0.027 * w, body.bottom * shade)
+        add("thigh", f"{side} hip", f"{side} knee", 0.054 * w, 0.042 * w, body.bottom * shade)
+    add("pelvis", "left hip", "right hip", 0.055 * w, 0.055 * w, body.bottom)
+    for side in SIDES:
+        add("side", f"{side} shoulder", f"{side} hip", 0.046 * w, 0.052 * w, body.top)
+    add("trunk", "neck", "hips", 0.062 * w, 0.062 * w, body.top)
+    for side in SIDES if body.coat else ():
         hem = 0.45 * flat[f"{side} hip"] + 0.55 * flat[f"{side} knee"]
-        limbs.append(limb("coat", f"{side} hip", hem, 0.056 * w, 0.064 * w, body.top * 0.95))
+        add("coat", f"{side} hip", hem, 0.056 * w, 0.064 * w, body.top * 0.95)
     up, ahead = flat["crown"] - flat["neck"], np.array([0.016 * sine, 0.0])
     face, back = flat["crown"] - 0.30 * up + ahead, flat["crown"] - 0.10 * up - ahead
     if body.long_hair:
-        limbs.append(limb("hair", back, back - 0.65 * up - 2 * ahead, r * 1.05, r * 0.8, body.hair))
-    limbs.append(limb("neck", "neck", face, 0.028, 0.026, body.skin * 0.9))
-    limbs.append(limb("hair", back - 0.15 * up, back + 0.08 * up, r, r * 1.02, body.hair))
-    limbs.append(limb("face", face - 0.18 * up, face + 0.1 * up, r * 0.82, r * 0.88, body.skin))
+        add("hair", back, back - 0.65 * up - 2 * ahead, r * 1.05, r * 0.8, body.hair)
+    add("neck", "neck", face, 0.028, 0.026, body.skin * 0.9)
+    add("hair", back - 0.15 * up, back + 0.08 * up, r, r * 1.02, body.hair)
+    add("face", face - 0.18 * up, face + 0.1 * up, r * 0.82, r * 0.88, body.skin)
     if body.hat:
         brim = back + 0.1 * up
-        limbs.append(limb("hat", brim - ahead, brim + 3 * ahead, r * 1.1, r * 0.6, body.hat))
-    # Seen from the front, both arms are before the chest.
-    limbs = [*limbs, *arms[far], *arms[near]] if cosine > 0.55 else [*arms[far], *limbs, *arms[near]]
+        add("hat", brim - ahead, brim + 3 * ahead, r * 1.1, r * 0.6, body.hat)
+    arms = len(limbs)
+    for side in (far, near):
+        add("upper arm", f"{side} shoulder", f"{side} elbow", 0.034 * w, 0.027 * w, body.top * 0.97)
+        add("forearm", f"{side} elbow", f"{side} wrist", 0.026 * w, 0.020, forearm)
+        add(f"{side} hand", f"{side} wrist", f"{side} fingers", 0.021, 0.020, body.skin)
+    if cosine <= 0.55:  # not seen from the front: the far arm is behind the body
+        limbs = [*limbs[arms : arms + 3], *limbs[:arms], *limbs[arms + 3 :]]
     if body.bag:
         strap = flat[f"{near} hip"] + np.array([-0.05 * sine, 0.06])
-        limbs.append(limb("bag", strap, strap - np.array([0.0, 0.07]), 0.055, 0.06, body.bag))
+        add("bag", strap, strap - np.array([0.0, 0.07]), 0.055, 0.06, body.bag)
     return limbs
 
 
 def rounded(pixels: np.ndarray) -> np.ndarray:
-    return (np.round(pixels * FINE) / FINE).astype(np.float32)
+    return (np.round(pixels * 256) / 256).astype(np.float32)  # so that all machines draw the same
 
 
 def place(limbs: list[Limb], x: np.ndarray, y: np.ndarray, height: np.ndarray) -> list[Limb]:
@@ -247,13 +227,12 @@ def draw(canvas: np.ndarray, limbs: list[Limb], shadow: bool = False) -> None:
     for limb in limbs:
         frames, top, left, cover, side = _cover(limb, canvas.shape[1:])
         rows, columns = cover.shape[1:]
-        grey = np.float32(limb.grey)
         for k, (t, y, x) in enumerate(zip(frames, top, left, strict=True)):
             patch = (t, slice(y, y + rows), slice(x, x + columns))
             if shadow:
-                np.maximum(shade[patch], cover[k] * grey, out=shade[patch])
+                np.maximum(shade[patch], cover[k] * np.float32(limb.grey), out=shade[patch])
             else:
-                lit = grey * (np.float32(0.93) + np.float32(0.12) * side[k])
+                lit = np.float32(limb.grey) * (np.float32(0.93) + np.float32(0.12) * side[k])
                 canvas[patch] += cover[k] * (lit - canvas[patch])
     if shadow:
         canvas *= 1 - shade
@@ -264,8 +243,7 @@ def _cover(limb: Limb, size: tuple[int, int]):
     box = extent([limb])
     speed = np.zeros(len(box), np.float32)  # pixels a frame, of the faster end
     for end in (limb.a, limb.b):
-        step = np.diff(end, axis=0, prepend=end[:1])
-        speed = np.maximum(speed, np.sqrt(step[:, 0] * step[:, 0] + step[:, 1] * step[:, 1]))
+        speed = np.maximum(speed, np.linalg.norm(np.diff(end, axis=0, prepend=end[:1]), axis=1))
     soft = np.minimum(1 + np.float32(0.25) * speed, 3)
     box += np.stack([-soft, -soft, soft, soft], axis=1) / 2
     frames = np.flatnonzero((box[:, 2] > 0) & (box[:, 3] > 0) & (box[:, 0] < size[1]) & (box[:, 1] < size[0]))
@@ -274,14 +252,13 @@ def _cover(limb: Limb, size: tuple[int, int]):
     columns, rows = (min(int(np.ceil(span)) + 1, limit) for span, limit in zip(widest, size[::-1], strict=True))
     left = np.clip(np.floor(box[:, 0]), 0, size[1] - columns).astype(int)
     top = np.clip(np.floor(box[:, 1]), 0, size[0] - rows).astype(int)
-    ax, ay = limb.a[frames, 0, None, None], limb.a[frames, 1, None, None]
-    bx, by = limb.b[frames, 0, None, None] - ax, limb.b[frames, 1, None, None] - ay
+    ax, ay = limb.a[frames].T[..., None, None]
+    bx, by = (limb.b - limb.a)[frames].T[..., None, None]
     px = (left[:, None] + np.arange(columns) + 0.5).astype(np.float32)[:, None, :] - ax
     py = (top[:, None] + np.arange(rows) + 0.5).astype(np.float32)[:, :, None] - ay
-    ra, rb = limb.ra[frames, None, None], limb.rb[frames, None, None]
     along = np.clip((px * bx + py * by) / np.maximum(bx * bx + by * by, np.float32(1e-4)), 0, 1)
     px, py = px - along * bx, py - along * by
-    radius = ra + along * (rb - ra)
+    radius = limb.ra[frames, None, None] + along * (limb.rb - limb.ra)[frames, None, None]
     cover = np.clip((radius - np.sqrt(px * px + py * py)) / soft + np.float32(0.5), 0, 1)
     side = np.clip((px * LIGHT[0] + py * LIGHT[1]) / radius, -1, 1)
     return frames.tolist(), top.tolist(), left.tolist(), cover, side

@@ -20,28 +20,23 @@ SHAPES = ("ball", "box", "cushion", "triangle", "tile", "bottle", "ring")
 PATTERNS = ("plain", "striped", "checked", "dotted", "mottled")
 SKINS = ((0.92, 0.74, 0.62), (0.83, 0.62, 0.48), (0.66, 0.46, 0.33), (0.45, 0.30, 0.21), (0.30, 0.19, 0.14))
 MARGIN = 0.55  # how far the world reaches beyond the frame
-ALL = slice(None)
 # A solid object: half sizes in frame units, angles in radians, two colours in 0..1; reach is half the side of the
 # upright square that holds it, whatever its angle.
 Thing = namedtuple("Thing", "shape half reach angle colour second pattern frequency light name")
-# A hand: the unit vector from the finger tips along the arm, the palm's radius, two colours, how far the fingers spread.
+# A hand: the unit vector from the finger tips along the arm, the palm's radius, two colours, the fingers' spread.
 Hand = namedtuple("Hand", "away size skin sleeve spread")
 
 
 def random_thing(rng: np.random.Generator, low: float = 0.07, high: float = 0.14) -> Thing:
     """A random thing whose half sizes lie in low..high frame units."""
-    names = list(COLOURS)
-    first, second = rng.choice(len(names), 2, replace=False)
+    first, second = (list(COLOURS)[i] for i in rng.choice(len(COLOURS), 2, replace=False))
     shape, pattern = SHAPES[rng.integers(len(SHAPES))], PATTERNS[rng.integers(len(PATTERNS))]
     large = rng.uniform(low, high)
     half = (large, large * rng.uniform(0.6, 1.0))
-    jitter = rng.normal(0, 0.05, 3)
-    return Thing(
-        shape, half, float(np.hypot(*half)), angle=rng.uniform(-np.pi, np.pi),
-        colour=tuple(np.clip(np.array(COLOURS[names[first]]) + jitter, 0.03, 0.97)), second=COLOURS[names[second]],
-        pattern=pattern, frequency=rng.uniform(2.0, 5.0), light=rng.uniform(-np.pi, np.pi),
-        name=f"a {names[first]} {pattern} {shape}",
-    )  # fmt: skip
+    colour = tuple(np.clip(np.array(COLOURS[first]) + rng.normal(0, 0.05, 3), 0.03, 0.97))
+    angle, frequency, light = rng.uniform(-np.pi, np.pi), rng.uniform(2.0, 5.0), rng.uniform(-np.pi, np.pi)
+    return Thing(shape, half, float(np.hypot(*half)), angle, colour, COLOURS[second], pattern, frequency, light,
+                 name=f"a {first} {pattern} {shape}")  # fmt: skip
 
 
 def random_hand(rng: np.random.Generator) -> Hand:
@@ -107,20 +102,19 @@ def look(world: np.ndarray, camera_x: float, camera_y: float, side: int) -> np.n
     return part[:-1] * (1 - low_share) + part[1:] * low_share
 
 
-def _fill(canvas: np.ndarray, rows: slice, columns: slice, distance: np.ndarray, colour, opacity: float = 1.0) -> None:
+def _fill(canvas: np.ndarray, distance: np.ndarray, colour, opacity: float = 1.0) -> None:
     """Blend `colour` where the signed distance (pixels) is negative, with an edge one pixel soft."""
     cover = (np.clip(0.5 - distance, 0, 1) * opacity)[..., None].astype(np.float32)
-    part = canvas[rows, columns]
-    part += cover * (np.asarray(colour, np.float32) - part)
+    canvas += cover * (np.asarray(colour, np.float32) - canvas)
 
 
 def _window(canvas: np.ndarray, x: float, y: float, reach: float):
-    """The canvas within `reach` pixels of (x, y): slices, which may be empty, and pixel centres relative to (x, y)."""
+    """The part of the canvas within `reach` pixels of (x, y), perhaps empty, and pixel centres relative to (x, y)."""
     top, bottom = np.clip([int(y - reach) - 1, int(y + reach) + 2], 0, canvas.shape[0])
     left, right = np.clip([int(x - reach) - 1, int(x + reach) + 2], 0, canvas.shape[1])
     u = (np.arange(left, right, dtype=np.float32) + 0.5 - x)[None, :]
     v = (np.arange(top, bottom, dtype=np.float32) + 0.5 - y)[:, None]
-    return slice(top, bottom), slice(left, right), u, v
+    return canvas[top:bottom, left:right], u, v
 
 
 def _distance(shape: str, u: np.ndarray, v: np.ndarray, a: float, b: float) -> np.ndarray:
@@ -142,7 +136,7 @@ def _distance(shape: str, u: np.ndarray, v: np.ndarray, a: float, b: float) -> n
 
 def draw_thing(canvas: np.ndarray, thing: Thing, x: float, y: float, side: int, opacity: float = 1.0) -> None:
     """Draw the thing in place, its centre at (x, y) frame units, `side` pixels to the unit."""
-    rows, columns, u, v = _window(canvas, x * side, y * side, thing.reach * side * 1.15)
+    part, u, v = _window(canvas, x * side, y * side, thing.reach * side * 1.15)
     a, b = thing.half[0] * side, thing.half[1] * side
     cos, sin = np.cos(thing.angle), np.sin(thing.angle)
     p, q = u * cos + v * sin, v * cos - u * sin  # in the thing's own coordinates
@@ -157,8 +151,8 @@ def draw_thing(canvas: np.ndarray, thing: Thing, x: float, y: float, side: int, 
     }[thing.pattern]()[..., None]
     colour = np.array(thing.colour, np.float32) * (1 - mixing) + np.array(thing.second, np.float32) * mixing
     light = 1 + 0.22 * (u * np.cos(thing.light) + v * np.sin(thing.light))
-    _fill(canvas, rows, columns, distance / 3 - 0.3, (0.0, 0.0, 0.0), 0.25 * opacity)  # the contact shadow
-    _fill(canvas, rows, columns, distance, np.clip(colour * light[..., None], 0, 1), opacity)
+    _fill(part, distance / 3 - 0.3, (0.0, 0.0, 0.0), 0.25 * opacity)  # the contact shadow
+    _fill(part, distance, np.clip(colour * light[..., None], 0, 1), opacity)
 
 
 def draw_hand(canvas: np.ndarray, hand: Hand, tip: np.ndarray, side: int) -> None:
@@ -178,17 +172,17 @@ def draw_hand(canvas: np.ndarray, hand: Hand, tip: np.ndarray, side: int) -> Non
     fingers = [bar(palm, tip + across * size * hand.spread * k * 1.6 + away * size * 0.25 * abs(k), size * 0.3)
                for k in (-1.5, -0.5, 0.5, 1.5)]  # fmt: skip
     distance = np.minimum.reduce([*fingers, bar(palm, wrist, size * 0.85)])
-    _fill(canvas, ALL, ALL, bar(wrist, elbow, size * 1.05), hand.sleeve)
-    _fill(canvas, ALL, ALL, distance - 0.6, tuple(0.45 * c for c in hand.skin), 0.6)  # a dark rim
-    _fill(canvas, ALL, ALL, distance, hand.skin)
+    _fill(canvas, bar(wrist, elbow, size * 1.05), hand.sleeve)
+    _fill(canvas, distance - 0.6, tuple(0.45 * c for c in hand.skin), 0.6)  # a dark rim
+    _fill(canvas, distance, hand.skin)
 
 
 def draw_heap(canvas: np.ndarray, grain: np.ndarray, x: float, y: float, radius: float, side: int) -> None:
     """Draw in place a heap of loose material with the texture `grain` (n, n, 3); x, y, radius in frame units."""
     if radius * side < 0.7:
         return
-    rows, columns, u, v = _window(canvas, x * side, y * side, radius * side * 1.3)
+    part, u, v = _window(canvas, x * side, y * side, radius * side * 1.3)
     turn = np.arctan2(v, u)
     edge = radius * side * (1 + 0.10 * np.sin(5 * turn + 1) + 0.06 * np.sin(9 * turn + 2))
     texture = grain[: v.shape[0], : u.shape[1]] * (1 - 0.25 * v / max(radius * side, 1))[..., None]
-    _fill(canvas, rows, columns, np.hypot(u, v) - edge, np.clip(texture, 0, 1))
+    _fill(part, np.hypot(u, v) - edge, np.clip(texture, 0, 1))

@@ -9,7 +9,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from interp.core.masks import Stop, central_start
+from interp.core.masks import Stop, find_masks
 from interp.core.windows import best_windows, penalty
 from interp.study import measures
 from interp.study.sanity.sample import EvaluationSample, Missing, seeded
@@ -49,8 +49,8 @@ def baselines(sample: EvaluationSample) -> tuple[dict, dict, dict]:
     arguments = {"model": sample.model, "clips": sample.clips, "targets": sample.explained, "recipe": sample.recipe,
                  "batch_size": sample.batch_size}  # fmt: skip
     lengths = measures.length(sample.binary_masks).tolist()
-    masks = {"found": sample.binary_masks, "central": (central_start(**arguments) > 0).float(),
-             "window": best_windows(**arguments, only_best=True).masks,
+    central = find_masks(**arguments | {"recipe": dataclasses.replace(sample.recipe, iterations=1)}).starts > 0
+    masks = {"found": sample.binary_masks, "central": central.float(), "window": best_windows(**arguments).masks,
              "difference": torch.stack([*map(difference_window, sample.clips, lengths)])}  # fmt: skip
     values = {}
     for name, rows in masks.items():

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
-from interp.core.exact import count_masks, masks_by_cost
-from interp.core.inference import check_clips, check_ids, check_targets, predict
+from interp.core.exact import MaskOrder
+from interp.core.inference import check_clips, check_ids, predict_targets
 from interp.core.windows import score_masks, score_table, windows
 from interp.recipes import SOMETHING_MASK
 
@@ -52,25 +53,24 @@ def curve(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] | int
     The other arguments, and the errors, are those of `best_masks`.
     """
     clips, ids = check_clips(model, clips), check_ids(ids, len(clips))
+    targets, original, _ = predict_targets(model, clips, targets, batch_size, ids)
     num_frames = clips.shape[2]
-    masks = torch.cat([windows(num_frames), masks_by_cost(num_frames, budget, FRAMES, perturbation)]).to(clips)
+    order, runs = MaskOrder(num_frames, FRAMES, perturbation), windows(num_frames)
+    masks = torch.cat([runs, order.masks(code for _, code in islice(order.walk(), budget))]).to(clips)
     if perturbation == "freeze":
         masks[:, 0] = 0
-    original = predict(model, clips, batch_size, ids)
-    targets = check_targets(targets, original)
     scores = score_table(model, clips, masks, targets, FRAMES, perturbation, batch_size)  # (B, N)
     allowed = masks.sum(1) <= torch.arange(num_frames + 1, device=masks.device)[:, None]  # (T+1, N)
-    lowest = torch.where(allowed, scores[:, None], original.gather(1, targets[:, None])[..., None])
-    proven = torch.tensor([count_masks(num_frames, k + 1, FRAMES, perturbation) <= budget
-                           for k in range(num_frames + 1)], device=clips.device)
-    return CurveResult(lowest[..., :len(windows(num_frames))].amin(2), lowest.amin(2), proven, targets, perturbation)
+    lowest = torch.where(allowed, scores[:, None], original[:, None, None])
+    proven = torch.tensor([order.count(k + 1) <= budget for k in range(num_frames + 1)], device=clips.device)
+    return CurveResult(lowest[..., :len(runs)].amin(2), lowest.amin(2), proven, targets, perturbation)
 
 
 def kept(model: nn.Module, clips: Tensor, masks: Tensor, targets: Tensor | Sequence[int] | int | None = None, *,
          batch_size: int | None = None) -> Tensor:
     """The score (B,) when only the frames under binary masks (B,T) move and all others are frozen: do they suffice?"""
     clips = check_clips(model, clips)
-    targets = check_targets(targets, predict(model, clips, batch_size))
+    targets, *_ = predict_targets(model, clips, targets, batch_size, check_ids(None, len(clips)))
     return score_masks(model, clips, 1 - masks.to(clips), targets, FRAMES, "freeze", batch_size)
 
 
@@ -84,7 +84,7 @@ def deletion_insertion(model: nn.Module, clips: Tensor, importance: Tensor,
     Petsiuk et al., "RISE" (BMVC 2018), which does so with pixels.
     """
     clips = check_clips(model, clips)
-    targets = check_targets(targets, predict(model, clips, batch_size))
+    targets, *_ = predict_targets(model, clips, targets, batch_size, check_ids(None, len(clips)))
     num_frames = clips.shape[2]
     ranks = importance.to(clips).argsort(dim=1, descending=True, stable=True).argsort(dim=1)  # (B, T)
     deleted = (ranks[:, None] < torch.arange(num_frames + 1, device=clips.device)[:, None]).to(clips)  # (B, T+1, T)
