@@ -25,14 +25,14 @@ faulthandler.enable()
 for path in sys.stdin.read().splitlines():
     print("?", path, flush=True)
     begin = time.monotonic()
-    size = [None, (32, 40)][len(path) %% 2]
+    size = [None, (32, 40)][len(path) % 2]
     try:
-        frames = read_clip(path, 16, size, timeout=%d)
+        frames = read_clip(path, 16, size)
         assert frames.dtype == "uint8" and frames.ndim == 4 and frames.shape[0] == 16 and frames.shape[3] == 3
         outcome = "frames"
     except VideoError as error:
-        outcome = "gave up" if "was given up" in error.reason else "error"
-    print(outcome, "%%.2f" %% (time.monotonic() - begin), path, flush=True)
+        outcome = "error"
+    print(outcome, "%.2f" % (time.monotonic() - begin), path, flush=True)
 """
 
 
@@ -94,7 +94,7 @@ def read_all(paths):
     """{path: (outcome, seconds)}; fails, naming the file, on a crash, a hang or anything but VideoError."""
     try:
         done = subprocess.run(
-            [sys.executable, "-c", READER % SECONDS_PER_FILE],
+            [sys.executable, "-c", READER],
             input="\n".join(map(str, paths)),
             capture_output=True,
             text=True,
@@ -111,7 +111,7 @@ def read_all(paths):
     results = {}
     for line in lines:
         if not line.startswith("?"):
-            outcome, seconds, path = line.replace("gave up", "gave-up").split(" ", 2)
+            outcome, seconds, path = line.split(" ", 2)
             results[path] = outcome, float(seconds)
     return results
 
@@ -119,8 +119,8 @@ def read_all(paths):
 def check(paths):
     results = read_all(paths)
     assert len(results) == len(paths)
-    gave_up = [path for path, (outcome, _) in results.items() if outcome == "gave-up"]
-    assert not gave_up, f"these hold the decoder for {SECONDS_PER_FILE} s: {gave_up}"
+    slow = [path for path, (_, seconds) in results.items() if seconds > SECONDS_PER_FILE]
+    assert not slow, f"these hold the decoder for more than {SECONDS_PER_FILE} s: {slow}"
     outcomes = {outcome for outcome, _ in results.values()}
     assert outcomes == {"frames", "error"}, "the damage is too weak or too strong to test anything"
     for path, (outcome, _) in results.items():
@@ -137,6 +137,6 @@ def test_a_thousand_damaged_files(tmp_path):
 
 
 def test_a_crash_would_be_seen(tmp_path, monkeypatch):
-    monkeypatch.setitem(globals(), "READER", 'import os\nprint("? bad.mp4", flush=True)\nos.abort()  # %d')
+    monkeypatch.setitem(globals(), "READER", 'import os\nprint("? bad.mp4", flush=True)\nos.abort()')
     with pytest.raises(pytest.fail.Exception, match=r"exit code -6 at \? bad.mp4"):
         read_all(["bad.mp4"])

@@ -120,20 +120,6 @@ def test_rows_are_what_explain_gives(dataset, model, whole):
     assert len(found.run["model"]["weights"]) == len(found.run["data"]["files"]) == 64
 
 
-def test_a_long_clip_is_certified_by_the_windows_between_its_parts(dataset, model, tmp_path):
-    few = dataset.subset([0, 1, 2])
-    found = write(tmp_path / "parts", model, few, SHORT, parts=4)
-    every = write(tmp_path / "every", model, few, SHORT)
-    assert found.run["search"]["parts"] == 4 and "parts" not in every.run["search"]
-    clips = torch.stack([to_clip(few[i][0]) for i in range(3)])
-    best = best_windows(model, clips, "freeze", found.table["explained"].tolist(), SHORT, parts=4)
-    assert found.table["window_loss"].tolist() == pytest.approx(best.losses.tolist(), abs=1e-6)
-    assert (found.table["window_loss"] >= every.table["window_loss"] - 1e-6).all()
-    assert found.table["loss"].tolist() == pytest.approx(every.table["loss"].tolist(), abs=1e-6)  # the same search
-    with pytest.raises(ValueError, match="parts: expected at least 1"):
-        write(tmp_path / "none", model, few, SHORT, parts=0)
-
-
 def test_the_start_from_the_best_window_scores_the_windows_once(dataset, model, tmp_path, monkeypatch):
     few, options = dataset.subset([0, 1, 2]), {"start": "best-window", "stop": True}
     long = recipes.MaskRecipe("long", lambda1=0.01, lambda2=0.02, iterations=50)
@@ -262,6 +248,8 @@ def test_a_folder_of_another_run_is_refused(dataset, model, whole, tmp_path):
         again(data=dataset.subset(range(11)))
     with pytest.raises(ValueError, match="'freeze', is 'reverse'"):
         again(perturbation="reverse")
+    with pytest.raises(ValueError, match="limit: expected at least 1, got 0"):
+        again(limit=0)
     with pytest.raises(ValueError, match="run.json: there is no such file"):
         results.read(tmp_path)
     again()  # the same is not refused, and nothing is made again

@@ -3,7 +3,6 @@
 import copy
 import os
 import struct
-import time
 import warnings
 from pathlib import Path
 
@@ -12,12 +11,10 @@ import pytest
 
 av = pytest.importorskip("av")
 
-from interp.data import video  # noqa: E402
-from interp.data.edits import shown_frames  # noqa: E402
-from interp.data.quiet import quiet, speak_again  # noqa: E402
 from interp.data.video import VideoError, even_indices, probe, read_clip  # noqa: E402
 
 REAL = Path(__file__).parents[2] / "shared" / "real"
+VIDEOS = REAL.parent / "videos" / "frames.npz"
 CONTAINERS = {
     "mp4": ("libx264", {"g": "5"}),
     "webm": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "g": "5"}),
@@ -53,6 +50,46 @@ def decoded(path, keep=lambda index: True):
     with av.open(str(path)) as container:
         frames = enumerate(container.decode(video=0))
         return np.stack([frame.to_ndarray(format="rgb24") for index, frame in frames if keep(index)])
+
+
+def assert_same_frames(frames, expected):
+    """Equal up to how colours are interpolated: less than half of what two neighbouring drawn frames differ by."""
+    assert frames.shape == expected.shape
+    assert np.abs(frames.astype(int) - expected).mean((1, 2, 3)).max() < 6
+
+
+MATRIX = {  # file's suffix, codec and options of what was once read wrongly, each against a decode in sequence
+    "avi with B-frames": ("avi", "mpeg4", {"bf": "2", "g": "12"}),
+    "avi, H.264 with B-frames": ("avi", "libx264", {"bf": "2", "g": "12"}),
+    "transport stream": ("ts", "libx264", {"bf": "2", "g": "12"}),
+    "transport stream, long groups": ("ts", "libx264", {"bf": "0", "g": "250"}),
+    "programme stream": ("mpg", "mpeg2video", {"bf": "2", "g": "12"}),
+    "wmv": ("wmv", "wmv2", {"g": "12"}),
+    "open groups": ("mp4", "libx264", {"x264-params": "open-gop=1:bframes=3:keyint=8:scenecut=0"}),
+    "hevc with open groups": ("mp4", "libx265", {"x265-params": "open-gop=1:bframes=3:keyint=8:log-level=none"}),
+    "mpeg4 with B-frames in mp4": ("mp4", "mpeg4", {"bf": "2", "g": "12"}),
+    "mkv with hevc": ("mkv", "libx265", {"x265-params": "keyint=8:log-level=none"}),
+    "intra refresh": ("mp4", "libx264", {"x264-params": "intra-refresh=1:keyint=12"}),
+    "theora": ("ogv", "libtheora", {"g": "12"}),
+    "flv": ("flv", "flv", {"g": "12"}),
+    "raw h264": ("h264", "libx264", {"g": "12"}),
+    "av1": ("webm", "libsvtav1", {"preset": "12", "g": "12"}),
+    "gif": ("gif", "gif", {}),
+}
+
+
+@pytest.mark.parametrize("kind", MATRIX)
+def test_every_kind_of_file_gives_the_frames_that_ffmpeg_shows(tmp_path, kind):
+    suffix, codec, options = MATRIX[kind]
+    if codec not in av.codecs_available:
+        pytest.skip(f"PyAV has no encoder {codec} here")
+    pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
+    path = write(tmp_path / f"a.{suffix}", codec, drawn(41, 64, 96), pix_fmt, **options)
+    whole = decoded(path)
+    count = len(whole)
+    assert 39 <= count <= 41 and probe(path).num_frames == count
+    for indices, arguments in ((even_indices(count, 16), {}), (20 + even_indices(12, 7), {"start": 20, "end": 32})):
+        assert_same_frames(read_clip(path, len(indices), **arguments), whole[indices])
 
 
 def test_even_indices_known_answers():
@@ -91,7 +128,7 @@ def test_alpha_is_dropped(tmp_path):
 
 def test_one_frame(tmp_path):
     path = write(tmp_path / "a.mp4", "libx264", drawn(1, 48, 64))
-    with pytest.warns(UserWarning, match="has 1 frames where 4 are asked for"):
+    with pytest.warns(UserWarning, match="has 1 frames where 4 are needed"):
         frames = read_clip(path, 4)
     np.testing.assert_array_equal(frames, np.repeat(decoded(path), 4, 0))
 
@@ -167,8 +204,7 @@ def test_rotation_is_applied(tmp_path, degrees, turns, height, width):
     upright = turned(path, degrees, tmp_path / "b.mp4")
     expected = np.rot90(decoded(path), turns, axes=(1, 2))  # PyAV does not apply the rotation
     # The turn happens before the conversion from YUV, whose colour samples are shared by 2x2 pixels.
-    assert read_clip(upright, 9).shape == expected.shape
-    assert np.abs(read_clip(upright, 9).astype(int) - expected).mean() < 3
+    assert_same_frames(read_clip(upright, 9), expected)
     small = read_clip(upright, 9, (40, 30))
     assert small.shape == (9, 40, 30, 3)
     corner = {90: small[:, 3, -3], 180: small[:, -3, -3], 270: small[:, -3, 3]}[degrees].astype(int)
@@ -180,7 +216,6 @@ def test_rotation_is_applied(tmp_path, degrees, turns, height, width):
 @pytest.mark.parametrize("first, count", [(0, 12), (6, 12), (18, 6), (7, 33), (3, 1)])
 def test_edit_list(tmp_path, first, count):
     path = write(tmp_path / "a.mp4", "libx264", drawn(40, 48, 64), g="5")
-    assert shown_frames(path) is None
     data = bytearray(path.read_bytes())
     entry = data.find(b"elst") + 12
     start = struct.unpack_from(">i", data, entry + 4)[0]
@@ -188,10 +223,11 @@ def test_edit_list(tmp_path, first, count):
     trimmed = tmp_path / "trimmed.mp4"
     trimmed.write_bytes(data)
     whole = decoded(trimmed)
-    assert len(whole) == shown_frames(trimmed) == probe(trimmed).num_frames == count
+    assert len(whole) == probe(trimmed).num_frames == count
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        np.testing.assert_array_equal(read_clip(trimmed, 5), whole[even_indices(count, 5)])
+        warnings.filterwarnings("ignore", "has 1 frames")
+        warnings.filterwarnings("error", ".*damaged.*")
+        assert_same_frames(read_clip(trimmed, 5), whole[even_indices(count, 5)])
 
 
 @pytest.mark.parametrize(
@@ -263,34 +299,6 @@ def test_impossible_arguments(arguments):
     assert not isinstance(caught.value, VideoError)
 
 
-def test_a_decoder_that_does_not_come_back_is_given_up(tmp_path, monkeypatch, capfd):
-    path = write(tmp_path / "a.mp4", "libx264", drawn(5, 48, 64))
-
-    def stuck(*_):
-        with quiet():
-            time.sleep(1)
-
-    monkeypatch.setattr(video, "_open", stuck)
-    begin = time.monotonic()
-    with pytest.raises(VideoError, match="took longer than 0.1 s"):
-        read_clip(path, 5, timeout=0.1)
-    assert time.monotonic() - begin < 0.8
-    os.write(2, b"seen")  # stderr is back, although the thread is still inside `quiet`
-    time.sleep(1.1)
-    os.write(2, b" again")
-    assert capfd.readouterr().err == "seen again"
-
-
-def test_quiet_nests_and_ends(capfd):
-    with quiet():
-        with quiet():
-            os.write(2, b"hidden")
-        os.write(2, b"hidden")
-    os.write(2, b"shown")
-    speak_again()
-    assert capfd.readouterr().err == "shown"
-
-
 @pytest.mark.real
 @pytest.mark.skipif(not REAL.exists(), reason="../shared is not here")
 def test_real_videos_are_frame_exact():
@@ -308,20 +316,12 @@ def test_real_videos_are_frame_exact():
         np.testing.assert_array_equal(read_clip(path, 16), chosen, err_msg=str(path))
 
 
-def test_decoding_never_flushes_stderr_from_its_own_thread(tmp_path, monkeypatch):
-    """In a notebook each thread that does so leaves a socket open; after some hundred clips nothing opens any more."""
-    import io
-    import threading
-
-    flushed = []
-
-    class Stream(io.StringIO):
-        def flush(self):
-            flushed.append(threading.current_thread())
-
-    monkeypatch.setattr("sys.stderr", Stream())
-    path = tmp_path / "none.mp4"
-    path.write_bytes(b"nothing")
-    with pytest.raises(VideoError):
-        read_clip(path)
-    assert set(flushed) <= {threading.current_thread()}
+@pytest.mark.real
+@pytest.mark.skipif(not VIDEOS.exists(), reason="../shared is not here")
+def test_known_frames():
+    """At most 4 levels from FFmpeg's own frames, on files of the kinds that public reports describe."""
+    with np.load(VIDEOS) as known:
+        for name in known.files:
+            frames = read_clip(VIDEOS.parent / name, 16)
+            assert frames.shape == known[name].shape
+            assert np.abs(frames.astype(int) - known[name]).mean() <= 4, name

@@ -186,8 +186,8 @@ class _Video:
         videos = [s for s in streams.video if s.codec_context is not None and not s.disposition & flag.attached_pic]
         picture = kind == "image2" or kind.endswith("_pipe")
         if picture or not videos:
-            self.container.close()
             only = ", only sound" if streams.audio else ""
+            self.container.close()  # its streams cannot be read afterwards
             raise VideoError(self.path, "is a picture, not a video" if picture else f"has no pictures in it{only}")
         # FFmpeg's own rule: the largest picture, but first a stream that is marked as the default.
         self.stream = max(videos, key=lambda s: s.width * s.height + 5_000_000 * bool(s.disposition & flag.default))
@@ -201,7 +201,7 @@ class _Video:
 
     def _look(self):
         context, kind = self.stream.codec_context, self.container.format.name
-        self.kept, size, rows, hidden, leading, latest = [], 0, [], 0, False, None
+        self.kept, size, rows, hidden, leading, latest, end, length = [], 0, [], 0, False, None, 0, 0
         for packet in self._packets():
             size += packet.size
             if size > _KEPT:
@@ -214,10 +214,13 @@ class _Video:
                 continue
             rows.append((packet.pts, packet.is_keyframe))
             if packet.pts is not None:
+                length = packet.duration or 0
+                end = max(end, packet.pts + length)
                 latest = packet.pts if packet.is_keyframe else latest
                 leading |= latest is not None and packet.pts < latest
         indexed = kind.startswith(("mov,", "matroska,"))
-        self.damaged |= indexed and self.stream.frames > len(rows) + hidden
+        if self.stream.frames > len(rows) + hidden and self.stream.duration:  # cut short, or trimmed by an edit list
+            self.damaged |= indexed and end - (self.stream.start_time or 0) < self.stream.duration - length
         self.count, self.times, self.keys = len(rows), [], []
         ordered = sorted(rows) if all(time is not None for time, _ in rows) else []
         usual = ordered and indexed and not hidden and not self.damaged
@@ -225,8 +228,9 @@ class _Video:
             if len({time for time, _ in rows}) == len(rows):
                 self.times = [time for time, _ in ordered]
                 self.keys = [index for index, (_, key) in enumerate(ordered) if key]
-        reordered = context.has_b_frames and (context.name == "mpeg4" or not indexed)
-        self.plain = bool(usual or kind == "avi") and context.name in _PLAIN and not (leading or reordered)
+        # B-frames are usual in MP4 and Matroska; elsewhere only where decord, which read them before, could not jump.
+        self.bare = context.name == "mpeg4" or not indexed and sum(key for _, key in rows) > 1
+        self.plain = bool(usual or kind == "avi") and context.name in _PLAIN and not (leading and indexed)
 
     def read(self, choose, end):
         """({index: uint8 (H,W,3)}, indices, number of frames), where indices = choose(number of frames).
@@ -266,6 +270,7 @@ class _Video:
             try:
                 for frame in self.stream.codec_context.decode(packet):
                     self.plain &= not frame.key_frame or frame.pict_type == 1  # else a picture is refreshed bit by bit
+                    self.plain &= frame.pict_type != 3 or not self.bare
                     yield frame
             except _ERRORS:
                 self.damaged = True

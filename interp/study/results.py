@@ -86,7 +86,7 @@ def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.Ma
           perturbation: str = "freeze", weights: str = "clip", layer: str | None = None,
           explained_class: str = "predicted", method: str = DEFAULT_METHOD, budget: int = 2000,
           start: str | None = None, stop: bool | Stop | None = None, precision: str = "fp32",
-          certify: bool | None = None, parts: int | None = None, maps: bool = True, limit: int | None = None,
+          certify: bool | None = None, maps: bool = True, limit: int | None = None,
           seed: int = 0, shard_size: int = 32, batch_size: int | None = None, workers: int = 2, on_error: str = "skip",
           progress: bool = False, name: str | None = None, source: Mapping[str, Any] | None = None) -> Results | None:
     """Explain the clips of a VideoDataset into `folder`; the same call continues an interrupted one.
@@ -94,7 +94,7 @@ def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.Ma
     Args:
         perturbation, weights, layer, explained_class: as in `explain`.
         method, budget, start, stop, precision: as in `find_masks`; start is a name.
-        certify: score all windows too, or those between so many `parts`, for the regret; default: unless exact.
+        certify: score all windows too, for the regret; by default unless the method is "exact".
         limit: only so many clips, drawn by `seed`, the classes taking turns. `seed` also draws random starts.
         maps: keep the Grad-CAM maps. shard_size: clips written together: the most that an interruption loses.
         batch_size: clips in the model at the same time. workers: threads that decode.
@@ -108,7 +108,7 @@ def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.Ma
         ValueError: wrong arguments, or a folder of another run.
     """
     parquet, _ = import_extra("pyarrow.parquet"), import_extra("pandas")
-    for option, value in {"limit": limit, "shard_size": shard_size, "workers": workers, "parts": parts}.items():
+    for option, value in {"limit": limit, "shard_size": shard_size, "workers": workers}.items():
         if value is not None and value < 1:
             raise ValueError(f"{option}: expected at least 1, got {value}")
     rank, world, exact = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)), method == "exact"
@@ -118,7 +118,7 @@ def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.Ma
     search = {"method": method, "perturbation": perturbation, "weights": weights, "layer": layer,
               "explained_class": explained_class, "start": start if exact else start or "central",
               "stop": asdict(stop) if stop else None, "precision": precision, "certify": certify, "maps": maps,
-              **({"parts": parts} if parts else {}), **({"budget": budget} if exact else {})}  # fmt: skip
+              **({"budget": budget} if exact else {})}  # fmt: skip
     size = math.ceil(len(chosen) / math.ceil(len(chosen) / shard_size))
     shards = [chosen[first : first + size] for first in range(0, len(chosen), size)]
     run = _open(folder, {
