@@ -81,12 +81,11 @@ def search_exact(model, clips, targets, originals, perturbation, recipe, *, budg
         raise ValueError(f"budget: expected at least 1 forward pass a clip, got {budget}; 2000 prove most clips")
     order, ids = MaskOrder(clips.shape[2], recipe, perturbation), check_ids(ids, len(clips))
     tree = order.one_source and hasattr(model, "step") and hasattr(model, "classify")
-    share = TREE_SHARE if tree else max(SHARE, batch_size or 0)
+    score_clip, share = (_score_tree, TREE_SHARE) if tree else (score_table, max(SHARE, batch_size or 0))
 
     def score(row: int, masks: Tensor) -> list[float]:
-        arguments = model, clips[row : row + 1], masks.to(clips), targets[row : row + 1]
-        scores = (_score_tree(*arguments, order, batch_size) if tree else
-                  score_table(*arguments, recipe, perturbation, batch_size))  # (1, N)
+        clip, target = clips[row : row + 1], targets[row : row + 1]
+        scores = score_clip(model, clip, masks.to(clip), target, recipe, perturbation, batch_size)  # (1, N)
         check_finite(scores, ids[row : row + 1], "under a mask")
         return scores[0].tolist()
 
@@ -110,10 +109,9 @@ def search_exact(model, clips, targets, originals, perturbation, recipe, *, budg
 class MaskOrder:
     """The masks of T frames by cost, a mask held as its code, the sum of m[t]*2^t.
 
-    An automaton runs over the frames, and a table counts for each frame and state the ways to go on by what they add to
-    (n, v). So masks are counted without being made, and a depth-first walk meets no dead end and takes O(T) memory. Of
-    masks with the same effect on every clip only the cheapest is there: under freeze frame 0 has none, and one frame
-    alone cannot be reversed.
+    A table holds, for each frame and state of an automaton, the ways to go on by what they add to (n, v). So masks are
+    counted without being made, and walked through in O(T) memory. Of masks with the same effect on every clip only the
+    cheapest is there: under freeze frame 0 has none, and one frame alone cannot be reversed.
     """
 
     def __init__(self, num_frames: int, recipe: MaskRecipe, perturbation: str):
@@ -182,10 +180,6 @@ class MaskOrder:
         """The masks (N,T) of zeros and ones."""
         return torch.tensor([[code >> t & 1 for t in range(self.num_frames)] for code in codes]).float()
 
-    def mixing(self, masks: Tensor) -> Tensor:
-        """The time-mixing matrices (N,T,T) of masks."""
-        return perturb.time_mixing(self.perturbation, masks, self.recipe.reverse_threshold)
-
 
 class _Search:
     """The search for one clip; `scored` holds (loss, code, score) for each different perturbed clip."""
@@ -199,9 +193,10 @@ class _Search:
 
     def keys(self, codes: Sequence[int]) -> list[bytes]:
         """What tells the perturbed clips apart: the frame of the clip that each frame shows, equal frames merged."""
-        mixing = self.order.mixing(self.order.masks(codes))
+        order = self.order
+        mixing = perturb.time_mixing(order.perturbation, order.masks(codes), order.recipe.reverse_threshold)
         shares = mixing @ nn.functional.one_hot(self.same).to(mixing)  # (N, T, different frames)
-        return [row.tobytes() for row in (shares.argmax(2).short() if self.order.one_source else shares).numpy()]
+        return [row.tobytes() for row in (shares.argmax(2).short() if order.one_source else shares).numpy()]
 
     def run(self, score: Callable[[Tensor], list[float]]) -> None:
         """Windows by cost, then flips of the best mask, until all that is left fits the budget; then all by cost."""
@@ -253,9 +248,9 @@ class _Search:
 
 
 @torch.no_grad()
-def _score_tree(model, clips, masks, targets, order, batch_size) -> Tensor:
-    """Scores (1,N) of one clip; in lexicographic order masks share the steps over the frames that they begin with."""
-    sources = order.mixing(masks).argmax(2).cpu()  # (N, T)
+def _score_tree(model, clips, masks, targets, recipe, perturbation, batch_size) -> Tensor:
+    """`score_table` of one clip; in lexicographic order masks share the steps over the frames that they begin with."""
+    sources = perturb.time_mixing(perturbation, masks, recipe.reverse_threshold).argmax(2).cpu()  # (N, T)
     place = torch.tensor(sorted(range(len(sources)), key=sources.tolist().__getitem__))
     device = next((weight.device for weight in model.parameters()), clips.device)
     frames, logits = clips[0].transpose(0, 1).to(device), []

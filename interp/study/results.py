@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 
 from interp import recipes
 from interp.core.explanation import DEFAULT_METHOD, explain
+from interp.core.gradcam import DEFAULT_ALIGN, grad_cam, normalise
 from interp.core.inference import model_name, predict
 from interp.core.masks import Stop
 from interp.core.windows import penalty, score_masks, score_windows
@@ -83,16 +84,16 @@ class Results:
 
 
 def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.MaskRecipe | None = None, *,
-          perturbation: str = "freeze", weights: str = "clip", layer: str | None = None,
+          perturbation: str = "freeze", weights: str = "clip", layer: str | None = None, align: str = DEFAULT_ALIGN,
           explained_class: str = "predicted", method: str = DEFAULT_METHOD, budget: int = 2000,
           start: str | None = None, stop: bool | Stop | None = None, precision: str = "fp32",
-          certify: bool | None = None, maps: bool = True, limit: int | None = None,
-          seed: int = 0, shard_size: int = 32, batch_size: int | None = None, workers: int = 2, on_error: str = "skip",
+          certify: bool | None = None, maps: bool = True, limit: int | None = None, seed: int = 0,
+          shard_size: int = 32, batch_size: int | None = None, workers: int = 2, on_error: str = "skip",
           progress: bool = False, name: str | None = None, source: Mapping[str, Any] | None = None) -> Results | None:
     """Explain the clips of a VideoDataset into `folder`; the same call continues an interrupted one.
 
     Args:
-        perturbation, weights, layer, explained_class: as in `explain`.
+        perturbation, weights, layer, explained_class: as in `explain`. align: as in `grad_cam`.
         method, budget, start, stop, precision: as in `find_masks`; start is a name.
         certify: score all windows too, for the regret; by default unless the method is "exact".
         limit: only so many clips, drawn by `seed`, the classes taking turns. `seed` also draws random starts.
@@ -115,7 +116,7 @@ def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.Ma
     certify = not exact if certify is None else certify
     folder, recipe, chosen = Path(folder), recipe or recipes.SOMETHING_MASK, choose(dataset, limit, seed)
     stop, progress = Stop() if stop is True else stop, progress and rank == 0
-    search = {"method": method, "perturbation": perturbation, "weights": weights, "layer": layer,
+    search = {"method": method, "perturbation": perturbation, "weights": weights, "layer": layer, "align": align,
               "explained_class": explained_class, "start": start if exact else start or "central",
               "stop": asdict(stop) if stop else None, "precision": precision, "certify": certify, "maps": maps,
               **({"budget": budget} if exact else {})}  # fmt: skip
@@ -161,7 +162,7 @@ def read_run(folder: str | Path) -> dict[str, Any]:
 
 def with_new_names(run: Mapping[str, Any]) -> dict[str, Any]:
     """A run.json with today's names for what an earlier version named otherwise."""
-    search = {"method": "gradient", **run["search"]}
+    search = {"method": "gradient", "align": "corners", **run["search"]}
     if "about" in search:
         search["explained_class"] = {"guess": "predicted"}.get(about := search.pop("about"), about)
     return {**run, "recipe": recipes.asdict(recipes.from_dict(run["recipe"])), "search": search,
@@ -226,31 +227,30 @@ def _explain_rows(model, rows, clips, recipe, search, seed: int = 0, batch_size=
         "generator": torch.Generator().manual_seed(seed)}
     if search["certify"]:  # before the search, which may start from the best window
         scores = predict(model, clips, batch_size, ids)
-        known = (targets >= 0) & (search["explained_class"] == "target")
-        classes = torch.where(known, targets, scores.argmax(dim=1))
-        best = score_windows(model, clips, classes, scores.gather(1, classes[:, None])[:, 0], recipe, kind, batch_size,
-                             ids)  # fmt: skip
+        classes = torch.where((targets >= 0) & (search["explained_class"] == "target"), targets, scores.argmax(1))
+        best = score_windows(model, clips, classes, scores[range(len(ids)), classes], recipe, kind, batch_size, ids)
         options |= {"start": best.starts} if search["start"] == "best-window" else {}
     explanations = explain(model, clips, targets, recipe, kind, ids=ids, batch_size=batch_size, progress=progress,
                            **options)  # fmt: skip
     masks = torch.stack([each.mask for each in explanations])
     classes = torch.tensor([each.explained for each in explanations])
+    maps = [each.map for each in explanations] if search["align"] == DEFAULT_ALIGN else normalise(grad_cam(
+        model, clips, classes, search["layer"], search["weights"], align=search["align"], ids=ids))  # fmt: skip
     score = partial(score_masks, model, clips, targets=classes, recipe=recipe, batch_size=batch_size)
-    losses = None if exact else penalty(masks, recipe) + score(masks, perturbation=kind)
+    losses = [each.losses[-1] for each in explanations] if exact else (
+        penalty(masks, recipe) + score(masks, perturbation=kind))  # fmt: skip
     frozen, kept = score(torch.ones_like(masks)), score(1 - masks) if exact else None
     for i, (row, each) in enumerate(zip(rows, explanations, strict=True)):
-        first, last = each.losses[[0, -1]].tolist()
         row |= {key: getattr(each, key) for key in ("guess", "P", "explained", "OS", "FS", "RS", "CS")}
-        row |= {"mask": masks[i].tolist(), "loss": last if exact else float(losses[i]), "frozen": float(frozen[i]),
-                "map": each.map.half().numpy() if search["maps"] else None}
+        row |= {"mask": masks[i].tolist(), "loss": float(losses[i]), "frozen": float(frozen[i]),
+                "map": maps[i].half().numpy() if search["maps"] else None}
         if exact:
             row |= {"bound": each.bound, "proven": each.proven, "forwards": each.steps, "kept": float(kept[i])}
         else:
-            row |= {"steps": each.steps, "first_loss": first, "last_loss": last}
+            row |= {"steps": each.steps, "first_loss": float(each.losses[0]), "last_loss": float(each.losses[-1])}
         if search["certify"]:
-            frames, loss = best.masks[i].nonzero()[:, 0].tolist(), float(best.losses[i])
-            row |= {"window_first": frames[0], "window_last": frames[-1], "window_loss": loss,
-                    "regret": row["loss"] - loss}  # fmt: skip
+            on, loss = best.masks[i].nonzero()[:, 0].tolist(), float(best.losses[i])
+            row |= {"window_first": on[0], "window_last": on[-1], "window_loss": loss, "regret": row["loss"] - loss}
 
 
 def _describe_data(dataset: Any, chosen: list[int], seed: int) -> dict[str, Any]:
