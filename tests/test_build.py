@@ -29,7 +29,8 @@ def build(tmp_path, monkeypatch):
     (tmp_path / "_config.yml").write_text("title: x\n")
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/first\n")
     cell = {"cell_type": "code", "id": "a", "metadata": {}, "source": "1 + 1", "outputs": [], "execution_count": None}
-    chapter = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}}, "cells": [cell]}
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    chapter = {"nbformat": 4, "nbformat_minor": 5, "metadata": kernel, "cells": [cell]}
     (tmp_path / "book" / "first.ipynb").write_text(json.dumps(chapter))
     module.ran, module.fails, module.rendered = [], False, []
 

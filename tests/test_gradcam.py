@@ -320,7 +320,7 @@ def test_errors_say_what_to_do():
     with pytest.raises(ValueError, match="attention weights"):
         grad_cam(nn.Sequential(nn.Softmax(4), Pooled()), clips, 0, "0")
     with pytest.raises(ValueError, match="more cells than"):
-        grad_cam(nn.Sequential(nn.Upsample(scale_factor=2), Pooled()), clips, 0, "0")
+        grad_cam(nn.Sequential(nn.Upsample(scale_factor=2), Pooled()), clips / 4, 0, "0")
     with pytest.raises(ValueError, match="does not depend"):
         grad_cam(nn.Sequential(nn.Conv3d(3, 4, 1), Blind()), clips, 0, "0")
     with pytest.raises(ValueError, match="to_clip"):

@@ -18,9 +18,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import interp
-from interp import data, figures, films, whole
+from interp import data
 from interp.data import motion
-from interp.explain_examples import first_right
+from interp.io import atomic_write
+from interp.show import figure
+from interp.study.examples import first_right
 
 BOOK = Path(__file__).resolve().parents[1]
 TARGET, PREVIEW = BOOK / "images" / "side_by_side.gif", BOOK / "_static" / "preview.png"
@@ -70,20 +72,19 @@ def main(wanted: str | None = None) -> None:
         sys.exit(f"{wanted!r} is no validation clip; they are {validation.ids[0]} to {validation.ids[-1]}")
     frames, label, _ = validation[validation.ids.index(wanted)]
     clip = data.to_clip(frames)[None]
-    search = {"start": "best-window", "stop": True}
-    records = {title: interp.explain(model, clip, label, **search)[0] for title, model in models.items()}
+    records = {title: interp.explain(model, clip, label)[0] for title, model in models.items()}
     for width in (192, 176, 160, 144):
-        rows = [titled(figures.three_panel(r, min_width=width), title) for title, r in records.items()]
+        rows = [titled(figure.three_panel(r, min_width=width), title) for title, r in records.items()]
         between = np.zeros_like(rows[0][:, :GAP])
-        content = films.encode(np.concatenate([rows[0], between, rows[1]], axis=1), fps=6, kind="gif")
+        content = figure.encode(np.concatenate([rows[0], between, rows[1]], axis=1), fps=6, kind="gif")
         if len(content) <= MOST:
             break
-    whole.write(TARGET, content)
-    stills = {title: figures.three_panel(record, min_width=192) for title, record in records.items()}
+    atomic_write(TARGET, content)
+    stills = {title: figure.three_panel(record, min_width=192) for title, record in records.items()}
     moment = int(np.argmax(np.mean([r.mask for r in records.values()], axis=0)))
-    whole.write(PREVIEW, preview(stills, moment))
+    atomic_write(PREVIEW, preview(stills, moment))
     for title, r in records.items():
-        print(f"{title}: {r.P}, OS {r.OS:.2f}, FS {r.FS:.2f}, RS {r.RS:.2f}, steps {r.steps}")
+        print(f"{title}: {r.P}, OS {r.OS:.2f}, FS {r.FS:.2f}, RS {r.RS:.2f}, proven {r.proven}")
     print(f"{PREVIEW}: {PREVIEW.stat().st_size / 1000:.0f} kB")
     print(f"{TARGET}: clip {wanted}, {width} pixels a panel, {len(content) / 1000:.0f} kB")
 

@@ -17,7 +17,7 @@ from interp import recipes
 from interp.core import gradcam, inference, masks
 from interp.core.windows import score_masks
 
-DEFAULT_METHOD = "gradient"
+DEFAULT_METHOD = "exact"
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ class Explanation:
 def explain(model: nn.Module, clips: Tensor, targets=None, recipe: recipes.MaskRecipe | None = None,
             perturbation: str = "freeze", weights: str = "clip", ids: Sequence[str] | None = None, *,
             explained_class: str = "predicted", layer=None, per: str = "clip", name: str | None = None,
-            method: str = DEFAULT_METHOD, batch_size: int | None = None, **search) -> list[Explanation]:
+            align: str = gradcam.DEFAULT_ALIGN, method: str = DEFAULT_METHOD, batch_size: int | None = None,
+            **search) -> list[Explanation]:
     """Explain every clip of a batch; a clip's result does not depend on its neighbours.
 
     Args:
@@ -99,7 +100,7 @@ def explain(model: nn.Module, clips: Tensor, targets=None, recipe: recipes.MaskR
         clips: floats (B,C,T,H,W) in [0,1].
         targets: true classes, int or (B,), negative where unknown; they give CS.
         recipe, perturbation: of the mask; `recipes.SOMETHING_MASK` by default.
-        weights, layer: as in `grad_cam`. per: the map is scaled to [0,1] per "clip" or per "frame".
+        weights, layer, align: as in `grad_cam`. per: the map is scaled to [0,1] per "clip" or per "frame".
         explained_class: mask and map are about the class "predicted", as in the paper, or the "target".
         ids, name: names of the clips and of the model.
         method: "exact" or "gradient"; `search` holds further arguments of `find_masks`.
@@ -125,7 +126,7 @@ def explain(model: nn.Module, clips: Tensor, targets=None, recipe: recipes.MaskR
                      score_masks(model, clips, result.masks, explained, recipe, kind, batch_size)
                      for kind in ("freeze", "reverse")}  # fmt: skip
         def draw(part, classes):
-            return gradcam.compute_maps(model, part, classes, layer, weights)
+            return gradcam.compute_maps(model, part, classes, layer, weights, align=align)
 
         maps = inference.map_batches(model, draw, clips, explained, batch_size=batch_size)
         maps = gradcam.normalise(maps, per=per)  # (B, T, H, W)

@@ -201,7 +201,7 @@ _ROWS = (  # the key, then as in Measure
     ("share_freeze", "share of the drop, frozen", _SHARE, "drop", _share, "OS FS frozen", 2, SMALL),
     ("share_reverse", "share of the drop, reversed", _SHARE, "drop", _share, "OS RS frozen", 2, SMALL),
     ("ratio", "RS/FS", "powers of ten", "order_ratio", _log_ratio, "RS FS", 2, BOTH_SMALL),
-    ("regret", "regret", "of the loss", "core.windows.regret", None, "regret", 3),
+    ("regret", "regret", "of the loss", "core.windows.best_windows", None, "regret", 3),
     ("blobs", "blobs a frame", "blobs", "blobs", None, "blobs"),
     ("blob_size", "size of a blob", _PART, "blobs", None, "blob_size", 2, NO_BLOB),
     ("blob_distance", "blobs' distance to the centre", "of centre to corner", "blobs", None, "blob_distance", 2,

@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 
 from interp import recipes
 from interp.core.explanation import DEFAULT_METHOD, explain
-from interp.core.gradcam import DEFAULT_ALIGN, grad_cam, normalise
+from interp.core.gradcam import DEFAULT_ALIGN
 from interp.core.inference import model_name, predict
 from interp.core.masks import Stop
 from interp.core.windows import penalty, score_masks, score_windows
@@ -221,7 +221,7 @@ def _explain_rows(model, rows, clips, recipe, search, seed: int = 0, batch_size=
     """Complete the rows of the clips (B,C,T,H,W)."""
     ids, kind, exact = [row["id"] for row in rows], search["perturbation"], search["method"] == "exact"
     targets = torch.tensor([-1 if row["target"] is None else row["target"] for row in rows])
-    options = {key: search[key] for key in ("method", "explained_class", "weights", "layer", "start")}
+    options = {key: search[key] for key in ("method", "explained_class", "weights", "layer", "align", "start")}
     options |= {"budget": search["budget"]} if exact else {
         "stop": Stop(**search["stop"]) if search["stop"] else None, "precision": search["precision"],
         "generator": torch.Generator().manual_seed(seed)}
@@ -234,8 +234,6 @@ def _explain_rows(model, rows, clips, recipe, search, seed: int = 0, batch_size=
                            **options)  # fmt: skip
     masks = torch.stack([each.mask for each in explanations])
     classes = torch.tensor([each.explained for each in explanations])
-    maps = [each.map for each in explanations] if search["align"] == DEFAULT_ALIGN else normalise(grad_cam(
-        model, clips, classes, search["layer"], search["weights"], align=search["align"], ids=ids))  # fmt: skip
     score = partial(score_masks, model, clips, targets=classes, recipe=recipe, batch_size=batch_size)
     losses = [each.losses[-1] for each in explanations] if exact else (
         penalty(masks, recipe) + score(masks, perturbation=kind))  # fmt: skip
@@ -243,7 +241,7 @@ def _explain_rows(model, rows, clips, recipe, search, seed: int = 0, batch_size=
     for i, (row, each) in enumerate(zip(rows, explanations, strict=True)):
         row |= {key: getattr(each, key) for key in ("guess", "P", "explained", "OS", "FS", "RS", "CS")}
         row |= {"mask": masks[i].tolist(), "loss": float(losses[i]), "frozen": float(frozen[i]),
-                "map": maps[i].half().numpy() if search["maps"] else None}
+                "map": each.map.half().numpy() if search["maps"] else None}
         if exact:
             row |= {"bound": each.bound, "proven": each.proven, "forwards": each.steps, "kept": float(kept[i])}
         else:
