@@ -4,8 +4,6 @@ The content goes to a hidden file in the same folder, is flushed to the disk, an
 does in one step. Several processes may write the same file at once.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator

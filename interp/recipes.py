@@ -139,44 +139,44 @@ _RAW, _CENTRED = (0.0, 255.0), (-1.0, 1.0)
 I3D_SOMETHING = TrainRecipe(
     "i3d_something", "i3d", "something", num_frames=16, size=(224, 224), epochs=13, optimizer="adam",
     learning_rate=0.008, batch_size=16, dropout=0.5, chosen=_CHOSEN,
-    model_args=dict(temporal_strides=(1, 1, 2), pixel_range=_RAW))  # fmt: skip
+    model_args=dict(temporal_strides=(1, 1, 2), pixel_range=_RAW))
 I3D_KTH = change(I3D_SOMETHING, name="i3d_kth", data="kth", num_frames=32, size=(120, 160), epochs=30,
-                 weight_decay=5e-5, dropout=0.7)  # fmt: skip
+                 weight_decay=5e-5, dropout=0.7)
 CLSTM_SOMETHING = TrainRecipe(
     "clstm_something", "clstm", "something", num_frames=16, size=(224, 224), epochs=105, optimizer="sgd",
     learning_rate=0.001, batch_size=16, momentum=0.2, chosen=_CHOSEN,
     model_args=dict(filters=(32, 32, 32), kernel_size=5, strides=(2, 2, 2), pools=(2, 2, 2), padding="valid",
-                    gate="hard_sigmoid", batch_norm=True, classifier="sequence", pixel_range=_RAW))  # fmt: skip
+                    gate="hard_sigmoid", batch_norm=True, classifier="sequence", pixel_range=_RAW))
 CLSTM_KTH = change(
     CLSTM_SOMETHING, name="clstm_kth", data="kth", num_frames=32, size=(120, 160), epochs=21, batch_size=24,
     weight_decay=1e-4, dropout=0.5, model_args=dict(filters=(32, 32), kernel_size=(3, 5), strides=(2, 2), pools=(2, 2),
-                                                    batch_norm=False, classifier="last"))  # fmt: skip
+                                                    batch_norm=False, classifier="last"))
 
 # --- the networks that the package ships, trained on generated clips; strides keep at least 6x6 map cells ---
 _CHOSEN_HERE = ("epochs", "optimizer", "learning_rate", "batch_size", "weight_decay", "dropout", "schedule",
-                "augment", "warmup_epochs", "label_smoothing", "clip_norm", "model_args")  # fmt: skip
+                "augment", "warmup_epochs", "label_smoothing", "clip_norm", "model_args")
 
 I3D_MOTION = TrainRecipe(
     "i3d_motion", "i3d", "motion", num_frames=16, size=(64, 64), epochs=10, optimizer="adamw",
     learning_rate=0.002, batch_size=32, weight_decay=0.01, dropout=0.3, schedule="cosine", augment=True,
     warmup_epochs=1, label_smoothing=0.05, chosen=_CHOSEN_HERE,
     model_args=dict(width=0.25, temporal_strides=(2, 1, 1), spatial_strides=(2, 2, 2, 1, 1), bn_momentum=0.1,
-                    pixel_range=_CENTRED))  # fmt: skip
+                    pixel_range=_CENTRED))
 CLSTM_MOTION = TrainRecipe(
     "clstm_motion", "clstm", "motion", num_frames=16, size=(64, 64), epochs=9, optimizer="adamw",
     learning_rate=0.0008, batch_size=32, weight_decay=0.01, dropout=0.3, schedule="cosine", augment=True,
     warmup_epochs=0.2, label_smoothing=0.05, clip_norm=1.0, chosen=_CHOSEN_HERE,
     model_args=dict(filters=(16, 24, 32), kernel_size=5, strides=(2, 1, 1), pools=(2, 2, 4), padding="same",
-                    gate="sigmoid", bn_momentum=0.1, pixel_range=_CENTRED))  # fmt: skip
+                    gate="sigmoid", bn_momentum=0.1, pixel_range=_CENTRED))
 
 # --- and on generated sequences in KTH's layout: map cells of 8x8 pixels; fewer clips, so smaller batches ---
 I3D_MOTION_KTH = change(
     I3D_MOTION, name="i3d_motion_kth", data="kth", num_frames=32, size=(48, 64), epochs=18, batch_size=16,
-    model_args=dict(temporal_strides=(2, 2, 1)))  # fmt: skip
+    model_args=dict(temporal_strides=(2, 2, 1)))
 CLSTM_MOTION_KTH = change(  # two layers of kernels 3x5 with strides of two, as the paper's for KTH
     CLSTM_MOTION, name="clstm_motion_kth", data="kth", num_frames=32, size=(48, 64), epochs=8, batch_size=16,
     learning_rate=0.0012, warmup_epochs=0.5, model_args=dict(filters=(8, 16), kernel_size=(3, 5), strides=(2, 2),
-                                                             pools=(2, 2)))  # fmt: skip
+                                                             pools=(2, 2)))
 
 PAPER = (I3D_SOMETHING, I3D_KTH, CLSTM_SOMETHING, CLSTM_KTH)
 RECIPES = {row.name: row for row in (*PAPER, I3D_MOTION, CLSTM_MOTION, I3D_MOTION_KTH, CLSTM_MOTION_KTH)}

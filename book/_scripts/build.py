@@ -118,7 +118,7 @@ def environment(scale: str) -> dict[str, str]:
 
 def versions() -> dict[str, str]:
     """Python, torch and the machine, for the page of run times."""
-    names = ("torch", "torchvision", "numpy", "decord2", "av", "matplotlib", "jupyter-book")
+    names = ("torch", "torchvision", "numpy", "av", "matplotlib", "jupyter-book")
     found = {"Python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
     found["cores"] = str(os.cpu_count())
     return found | {name: metadata.version(name) for name in names}

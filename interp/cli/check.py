@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     digests = {hashlib.sha256(path.read_bytes()).hexdigest(): str(path) for path in SHIPPED.glob("*.safetensors")}
     if not (path := args.model or digests.get(about["model"].get("file"))):
         raise ValueError(f"{args.folder} was made with the model {about['model']['name']!r}, which is not shipped; "
-                         "give its .safetensors file as --model")  # fmt: skip
+                         "give its .safetensors file as --model")
     (model,) = options.load_models(path, args.device).values()
     data = {"kind": None, "root": None, "split": "validation", "split_pattern": None, **about["data"]}
     args.data, args.root, args.on_error = data["kind"], args.root or data["root"], "skip"

@@ -93,7 +93,7 @@ def _explain_video(args, video, stem, models, recipe, search) -> None:
         target = None if args.target is None else model.classes.index(args.target)
         generator = torch.Generator().manual_seed(args.seed)
         (explanation,) = explain(model, to_clip(frames)[None], target, recipe, ids=[stem], name=name, progress=None,
-                                 batch_size=args.batch_size, generator=generator, **search)  # fmt: skip
+                                 batch_size=args.batch_size, generator=generator, **search)
         film = figure.three_panel(explanation, read_with_notes(video, num_frames, panel)[0])
         path = figure.write(Path(args.out) / f"{stem}_{name}.{args.format}", film)
         bar = "".join(".#"[on] for on in explanation.binary_mask.int().tolist())
@@ -101,7 +101,7 @@ def _explain_video(args, video, stem, models, recipe, search) -> None:
         print(f"  {path.name}  mask {bar}  {proof}\n    {figure.describe(explanation)}")
         records[name] = explanation.to_dict() | {
             "description": figure.describe(explanation), "figure": path.name, "clip": [num_frames, *size],
-            "weights_sha256": model.record.get("sha256"), "trained_with": model.record.get("recipe")}  # fmt: skip
+            "weights_sha256": model.record.get("sha256"), "trained_with": model.record.get("recipe")}
     for warning in sorted(warnings):
         print(f"warning: {video}: {warning}", file=sys.stderr)
     report = {"video": str(video), "frames": info.num_frames, "fps": info.fps, "size": [info.height, info.width],
@@ -119,7 +119,7 @@ def _explain_dataset(args, models, recipe, search) -> int:
     source = {"kind": args.data, "root": args.root, "split": args.split, "split_pattern": args.split_pattern}
     same = {key: getattr(args, key) for key in ("limit", "seed", "batch_size", "workers", "on_error")}
     run = results.write(args.out, model, dataset, recipe, progress=sys.stderr.isatty(), name=name, source=source,
-                        **same, **search)  # fmt: skip
+                        **same, **search)
     if run is None:  # another process of torchrun
         return 0
     bad, good = run.table[run.table["error"].notna()], run.table[run.table["error"].isna()]

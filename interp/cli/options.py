@@ -36,7 +36,7 @@ def add_fields(parser: argparse.ArgumentParser, recipe: type) -> None:
     group = parser.add_argument_group("instead of the recipe's values")
     special = {"size": {"type": int, "nargs": 2, "metavar": ("H", "W")},
                "model_args": {"type": lambda text: dict(json.loads(text)), "metavar": '{"width": 0.5}'},
-               "augment": {"action": argparse.BooleanOptionalAction}}  # fmt: skip
+               "augment": {"action": argparse.BooleanOptionalAction}}
     for name, kind in typing.get_type_hints(recipe).items():
         if name not in NO_OPTIONS:
             group.add_argument(f"--{name.replace('_', '-')}", **special.get(name, {"type": kind}))

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     sets = [options.open_split(args, split, recipe.num_frames, recipe.size) for split in ("train", "validation")]
     names = ("resume", "device", "workers", "seed", "compile", "precision", "keep", "micro_batch", "on_error")
     metrics = training.train(recipe, *sets, args.out, command="python -m interp " + shlex.join(sys.argv[1:]),
-                             **{name: getattr(args, name) for name in names})  # fmt: skip
+                             **{name: getattr(args, name) for name in names})
     scores = {key: metrics[key] for key in ("epoch", "top1", "top5", "macro_f1")}
     scores |= {"top1_reversed": metrics["reversed"]["top1"]}
     if not int(os.environ.get("RANK", 0)):  # under torchrun once

@@ -5,8 +5,6 @@ at least 0. So when masks are scored in the order of their cost, the search ends
 below the best loss. Axes: clips (B,C,T,H,W), masks (B,T).
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import math
@@ -59,19 +57,15 @@ def best_masks(model: nn.Module, clips: Tensor, perturbation: str = "freeze",
     """Find the binary mask of least loss of each clip, and prove it within `budget` forward passes a clip.
 
     Ctrl-C and the budget's end give the best mask so far with its bound. A soft mask can have a lower loss than any
-    binary one, since with beta = 3 an edge over a half-on frame is cheap.
-
-    Args:
-        model: clips (B,C,T,H,W) to logits (B,K). Where it has `step(frames (N,C,H,W), state | None) -> (output, state)`
-            and `classify(outputs (N,T,...)) -> logits`, masks with the same first frames share these steps.
-        budget: forward passes for each clip, of which one batch (32; 256 with `step`) may prove needless.
-
-    The other arguments, and the errors, are those of `find_masks`; ValueError also for negative lambdas.
+    binary one, since with beta = 3 an edge over a half-on frame is cheap. Arguments and errors are those of
+    `find_masks`; a ValueError also for negative lambdas. Where the model has
+    `step(frames (N,C,H,W), state | None) -> (output, state)` and `classify(outputs (N,T,...)) -> logits`, masks that
+    begin with the same frames share these steps.
     """
     clips, ids = check_clips(model, clips), check_ids(ids, len(clips))
-    targets, originals, _ = predict_targets(model, clips, targets, batch_size, ids)
+    targets, originals = predict_targets(model, clips, targets, batch_size, ids)
     return search_exact(model, clips, targets, originals, perturbation, recipe, budget=budget, batch_size=batch_size,
-                        ids=ids, progress=progress)  # fmt: skip
+                        ids=ids, progress=progress)
 
 
 def search_exact(model, clips, targets, originals, perturbation, recipe, *, budget=2000, batch_size=None, ids=None,
@@ -90,7 +84,7 @@ def search_exact(model, clips, targets, originals, perturbation, recipe, *, budg
         return scores[0].tolist()
 
     searches = [_Search(order, clip, original, budget, share) for clip, original in
-                zip(clips, originals.tolist(), strict=True)]  # fmt: skip
+                zip(clips, originals.tolist(), strict=True)]
     bar = tqdm(searches, desc="exact masks", unit="clip", disable=None if progress is None else not progress)
     with frozen_eval(model), contextlib.suppress(KeyboardInterrupt), bar:  # each search gives what it knows so far
         for row, search in enumerate(bar):
@@ -99,10 +93,10 @@ def search_exact(model, clips, targets, originals, perturbation, recipe, *, budg
     proven = [bound == loss for bound, loss in zip(bounds, losses, strict=True)]
     losses, scores, bounds = originals.new_tensor([losses, scores, bounds])
     ties = [order.masks(code for loss, code, _ in sorted(search.scored.values()) if loss <= search.best[0] + TIE)
-            .to(originals) for search in searches]  # fmt: skip
+            .to(originals) for search in searches]
     forwards = torch.tensor([len(search.scored) for search in searches], device=clips.device)
     return ExactResult(order.masks(codes).to(originals), losses, scores, originals, targets, bounds,
-                       torch.tensor(proven, device=clips.device), forwards, ties, perturbation, recipe)  # fmt: skip
+                       torch.tensor(proven, device=clips.device), forwards, ties, perturbation, recipe)
 
 
 @functools.lru_cache(maxsize=16)

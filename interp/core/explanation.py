@@ -4,8 +4,6 @@ After Mänttäri et al., ACCV 2020, section 3: mask and map are about the class 
 mask freezes (FS) and reverses (RS) the clip. Clips are floats (B,C,T,H,W) in [0,1].
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,8 +22,8 @@ DEFAULT_METHOD = "exact"
 class Explanation:
     """What a decision of one model on one clip rests on. Scores are softmax scores; every tensor is on the CPU."""
 
-    id: str  # the clip's name
-    model: str  # the model's name
+    id: str  # name of the clip
+    model: str  # name of the model
     clip: Tensor  # (C, T, H, W), as given
     classes: tuple[str, ...] | None  # names of the K classes, where the model knows them
     target: int | None  # the true class, where it was given
@@ -68,24 +66,19 @@ class Explanation:
 
     def top(self, num: int = 5) -> list[tuple[str, float]]:
         """The `num` classes of the highest score on the original clip, best first."""
-        best = self.probabilities.topk(min(num, len(self.probabilities)))
-        pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        return [(self.class_name(index), score) for index, score in pairs]
+        best = self.probabilities.argsort(descending=True)[:num].tolist()
+        return [(self.class_name(index), float(self.probabilities[index])) for index in best]
 
     def to_dict(self) -> dict:
         """Everything that is short, for JSON: no clip, no map, of the losses the first and the last."""
         same = ("id", "model", "P", "guess", "target", "explained", "OS", "FS", "RS", "CS", "perturbation", "steps",
-                "bound", "gap", "proven")  # fmt: skip
-        losses = self.losses.tolist()
+                "bound", "gap", "proven")
         return {key: getattr(self, key) for key in same} | {
             "target_name": None if self.target is None else self.class_name(self.target),
-            "explained_name": self.class_name(self.explained),
+            "explained_name": self.class_name(self.explained), "recipe": recipes.asdict(self.recipe),
             "top": [{"class": name, "score": score} for name, score in self.top()],
-            "mask": self.mask.tolist(), "binary_mask": self.binary_mask.int().tolist(),
-            "recipe": recipes.asdict(self.recipe), "gradcam_weights": self.weights,
-            "first_loss": losses[0] if losses else None, "last_loss": losses[-1] if losses else None,
-            "seconds": round(self.seconds, 3),
-        }  # fmt: skip
+            "mask": self.mask.tolist(), "binary_mask": self.binary_mask.int().tolist(), "gradcam_weights": self.weights,
+            "first_loss": float(self.losses[0]), "last_loss": float(self.losses[-1]), "seconds": round(self.seconds, 3)}
 
 
 def explain(model: nn.Module, clips: Tensor, targets=None, recipe: recipes.MaskRecipe | None = None,
@@ -114,39 +107,38 @@ def explain(model: nn.Module, clips: Tensor, targets=None, recipe: recipes.MaskR
     clips, ids = inference.check_clips(model, clips), inference.check_ids(ids, len(clips))
     recipe = recipe or recipes.SOMETHING_MASK
     masks.check_search(clips, perturbation, method, **search)
+    given = torch.as_tensor(-1 if targets is None else targets)
+
+    def draw(part, classes):
+        return gradcam.compute_maps(model, part, classes, layer, weights, align=align)
+
     with inference.frozen_eval(model):
         original = inference.predict(model, clips, batch_size, ids)  # (B, K)
         guesses = original.argmax(dim=1)
-        known = _known_targets(targets, original)  # (B,), -1 where unknown
+        known = inference.check_targets(given.clamp(min=0), original)
+        known = known.masked_fill((given < 0).to(known.device), -1)  # (B,)
         explained = torch.where(known >= 0, known, guesses) if explained_class == "target" else guesses
         scores = original.gather(1, explained[:, None])[:, 0]
         result = masks.search(model, clips, explained, scores, recipe, perturbation, ids=ids, method=method,
                               batch_size=batch_size, **search)
         perturbed = {kind: result.scores if kind == perturbation else
                      score_masks(model, clips, result.masks, explained, recipe, kind, batch_size)
-                     for kind in ("freeze", "reverse")}  # fmt: skip
-        def draw(part, classes):
-            return gradcam.compute_maps(model, part, classes, layer, weights, align=align)
-
+                     for kind in ("freeze", "reverse")}
         maps = inference.map_batches(model, draw, clips, explained, batch_size=batch_size)
-        maps = gradcam.normalise(maps, per=per)  # (B, T, H, W)
-    classes = getattr(model, "classes", None)
-    classes = tuple(classes) if classes is not None and len(classes) == original.shape[1] else None
-    shared = {"model": name or inference.model_name(model), "classes": classes, "perturbation": perturbation,
-              "recipe": recipe, "weights": weights, "seconds": (time.perf_counter() - started) / len(clips)}
-    explanations = []
+    maps, classes = gradcam.normalise(maps, per=per).float().cpu(), getattr(model, "classes", None)
+    shared = {"model": name or inference.model_name(model), "perturbation": perturbation, "recipe": recipe,
+              "classes": tuple(classes) if classes is not None and len(classes) == original.shape[1] else None,
+              "weights": weights, "seconds": (time.perf_counter() - started) / len(clips)}
+    exact, explanations = method == "exact", []
     for i, (guess, target) in enumerate(zip(guesses.tolist(), known.tolist(), strict=True)):
-        if method == "exact":
-            found = {"losses": result.losses[i : i + 1], "steps": int(result.forwards[i]),
-                     "bound": float(result.bounds[i]), "proven": bool(result.proven[i])}
-        else:
-            found = {"losses": result.losses[i, : result.steps[i]], "steps": int(result.steps[i])}
+        steps = int((result.forwards if exact else result.steps)[i])
+        proof = {"bound": float(result.bounds[i]), "proven": bool(result.proven[i])} if exact else {}
         explanations.append(Explanation(
             id=ids[i], clip=clips[i].cpu(), target=target if target >= 0 else None, guess=guess,
             explained=int(explained[i]), OS=float(scores[i]), FS=float(perturbed["freeze"][i]),
             RS=float(perturbed["reverse"][i]), CS=float(original[i, target]) if 0 <= target != guess else None,
-            probabilities=original[i].cpu(), mask=result.masks[i].float().cpu(), map=maps[i].float().cpu(),
-            **shared, **found | {"losses": found["losses"].cpu()}))  # fmt: skip
+            probabilities=original[i].cpu(), mask=result.masks[i].float().cpu(), map=maps[i], steps=steps,
+            losses=(result.losses[i : i + 1] if exact else result.losses[i, :steps]).cpu(), **shared, **proof))
     return explanations
 
 
@@ -159,12 +151,3 @@ def frame_runs(mask: Sequence[int]) -> list[tuple[int, int]]:
         elif on:
             runs.append((frame, frame))
     return runs
-
-
-def _known_targets(targets, scores: Tensor) -> Tensor:
-    """The true classes (B,), -1 where unknown."""
-    if targets is None:
-        return torch.full((len(scores),), -1, device=scores.device)
-    given = torch.as_tensor(targets)
-    unknown = (given < 0).to(scores.device)
-    return inference.check_targets(given.clamp(min=0), scores).masked_fill(unknown, -1)

@@ -6,8 +6,6 @@ over t, i, j ("clip", the paper's code for I3D) or over i, j ("frame", for C-LST
 with TensorFlow's, I3D's cell k of 8 looks at pixel 8k+7 of 64, not 8k+3.5 (Alsallakh et al., "Mind the Pad", 2021).
 """
 
-from __future__ import annotations
-
 import math
 import warnings
 import weakref
@@ -23,7 +21,7 @@ from interp.core.inference import check_clips, check_finite, check_ids, check_ta
 DEFAULT_ALIGN = "field"
 MEANS = {"clip": (2, 3, 4), "frame": (3, 4)}  # the axes of (B,F,T',H',W') that a gradient is averaged over
 CHOICES = {"weights": ("clip", "frame"), "score": ("logit", "probability"), "align": ("field", "corners"),
-           "output": ("logits", "probabilities")}  # fmt: skip
+           "output": ("logits", "probabilities")}
 _FIELDS: weakref.WeakKeyDictionary[nn.Module, dict] = weakref.WeakKeyDictionary()  # (layer, clip) -> receptive field
 
 
@@ -52,7 +50,7 @@ def grad_cam(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] | 
     clips, names = check_clips(model, clips), check_ids(ids, len(clips))
     with frozen_eval(model) as device:
         maps = compute_maps(model, clips.to(device or clips.device), targets, layer, weights, upsample, score, align,
-                            output, reshape)  # fmt: skip
+                            output, reshape)
     check_finite(maps, names, "in its Grad-CAM")
     empty = [name for name, zero in zip(names, maps.flatten(1).eq(0).all(1).tolist(), strict=True) if zero]
     if empty:
@@ -95,10 +93,7 @@ def compute_maps(model, clips, targets, layer=None, weights="clip", upsample=Tru
 
 
 def normalise(maps: Tensor, per: str = "clip") -> Tensor:
-    """Maps (...,T,H,W) of at least 0, divided by their highest value per "clip" or per "frame": 0 to 1.
-
-    A clip or frame without any positive value stays zero. ValueError for negative or non-finite maps.
-    """
+    """Maps (...,T,H,W) divided by their highest value per "clip" or "frame"; ValueError for negative or NaN ones."""
     if per not in MEANS:
         raise ValueError(f'per: expected "clip" or "frame", got {per!r}')
     if maps.dim() < 3 or not maps.is_floating_point() or not bool(((maps >= 0) & maps.isfinite()).all()):

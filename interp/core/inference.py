@@ -3,8 +3,6 @@
 Axes: clips (B,C,T,H,W) floats, logits (B,K), targets (B,).
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 import warnings
@@ -21,36 +19,30 @@ _BATCH_SIZES_THAT_FIT: weakref.WeakKeyDictionary[nn.Module, int] = weakref.WeakK
 
 @contextlib.contextmanager
 def frozen_eval(model: nn.Module) -> Iterator[torch.device | None]:
-    """Run a model in evaluation mode, with gradients enabled but none for the weights, and restore it afterwards.
-
-    Yields the model's device, None where it has no weights.
-    """
-    _check_module(model)
-    modes = [(module, module.training) for module in model.modules()]
-    weights = [(weight, weight.requires_grad) for weight in model.parameters()]
-    recurrent = [(module, module.dropout) for module in model.modules() if isinstance(module, nn.RNNBase)]
+    """Run a model in evaluation mode, without gradients of its weights, and restore it; yields its device, if any."""
     device = _device(model)
+    weights = [(weight, weight.requires_grad) for weight in model.parameters()]
+    modules = [(module, {name: vars(module)[name] for name in ("training", "dropout") if name in vars(module)})
+               for module in model.modules()]
     try:
-        model.eval()
-        for weight, _ in weights:
-            weight.requires_grad_(False)
-        if device is not None and device.type == "cuda":
-            for module, _ in recurrent:  # cuDNN computes a recurrent layer's gradient in training mode only
-                module.training, module.dropout = True, 0.0
+        model.eval().requires_grad_(False)
+        for module in model.modules():
+            if device and device.type == "cuda" and isinstance(module, nn.RNNBase):
+                module.training, module.dropout = True, 0.0  # cuDNN has no gradient of recurrent layers in evaluation
         with torch.inference_mode(False), torch.enable_grad():
             yield device
     finally:
-        for module, dropout in recurrent:
-            module.dropout = dropout
         for weight, required in weights:
             weight.requires_grad_(required)
-        for module, mode in modes:
-            module.training = mode
+        for module, attributes in modules:
+            vars(module).update(attributes)
 
 
 def check_clips(model: nn.Module, clips: Tensor) -> Tensor:
     """The clips (B,C,T,H,W), detached, in the float type of the model's weights; ValueError for anything else."""
-    _check_module(model)
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model: expected an nn.Module from clips (B,C,T,H,W) to logits (B,K), "
+                         f"got {type(model).__name__}; wrap a function in a module's forward")
     kind = f"{clips.dtype} {tuple(clips.shape)}" if torch.is_tensor(clips) else type(clips).__name__
     if not torch.is_tensor(clips) or clips.dim() != 5:
         raise ValueError(f"clips: expected a tensor (B,C,T,H,W), got {kind}; one clip is clip[None]")
@@ -75,8 +67,7 @@ def check_targets(targets: Tensor | Sequence[int] | int | None, logits: Tensor) 
         return logits.argmax(dim=1)
     batch, num_classes = logits.shape
     classes = torch.as_tensor(targets).to(logits.device)
-    if classes.dim() == 0:
-        classes = classes.expand(batch)
+    classes = classes.expand(batch) if classes.dim() == 0 else classes
     if classes.shape != (batch,) or classes.is_floating_point() or classes.dtype == torch.bool:
         raise ValueError(f"targets: expected None, a class index, or {batch} class indices, got {targets!r}")
     if bool(((classes < 0) | (classes >= num_classes)).any()):
@@ -86,11 +77,10 @@ def check_targets(targets: Tensor | Sequence[int] | int | None, logits: Tensor) 
 
 def check_ids(ids: Sequence[str] | None, batch: int) -> list[str]:
     """The clips' names for messages: the ids given, or 0..B-1."""
-    if ids is None:
-        return [str(index) for index in range(batch)]
+    ids = range(batch) if ids is None else ids
     if len(ids) != batch:
         raise ValueError(f"ids: expected one name for each of the {batch} clips, got {len(ids)}")
-    return [str(name) for name in ids]
+    return [*map(str, ids)]
 
 
 def check_finite(scores: Tensor, ids: Sequence[str], when: str) -> None:
@@ -122,11 +112,11 @@ def predict(model: nn.Module, clips: Tensor, batch_size: int | None = None,
 
 
 def predict_targets(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] | int | None,
-                    batch_size: int | None, ids: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
-    """Checked targets (B,), their scores (B,) and the scores of all classes (B,K) of checked clips."""
+                    batch_size: int | None, ids: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Checked targets (B,) and their scores (B,) for checked clips."""
     scores = predict(model, clips, batch_size, ids)
     targets = check_targets(targets, scores)
-    return targets, scores.gather(1, targets[:, None])[:, 0], scores
+    return targets, scores.gather(1, targets[:, None])[:, 0]
 
 
 def map_batches(model: nn.Module, function: Callable[..., Tensor], *tensors: Tensor,
@@ -149,10 +139,10 @@ def map_slices(model: nn.Module, function: Callable[[slice], object], total: int
     """Results of `function` on equal slices of 0..total; slices are halved, for good, when GPU memory runs out."""
     if batch_size is not None and (type(batch_size) is not int or batch_size < 1):
         raise ValueError(f"batch_size: expected a number of clips of at least 1, or None, got {batch_size!r}")
+    device, results, first = _device(model), [], 0
     if batch_size is None:
-        on_cpu = (_device(model) or torch.device("cpu")).type == "cpu"
+        on_cpu = device is None or device.type == "cpu"
         batch_size = getattr(model, "preferred_batch_size", BATCH_SIZE) if on_cpu else BATCH_SIZE
-    results, first = [], 0
     while first < total:
         most = min(batch_size, _BATCH_SIZES_THAT_FIT.get(model, batch_size))
         size = math.ceil((total - first) / math.ceil((total - first) / most))
@@ -205,9 +195,3 @@ def _mapping(model: nn.Module, name: str) -> Mapping:
 
 def _device(model: nn.Module) -> torch.device | None:
     return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), None)
-
-
-def _check_module(model: nn.Module) -> None:
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"model: expected an nn.Module from clips (B,C,T,H,W) to logits (B,K), "
-                         f"got {type(model).__name__}; wrap a function in a module's forward")

@@ -5,8 +5,6 @@ lambda1 sum|m| + lambda2 TV(m) + F_c(perturbed clip), with F_c the softmax score
 `interp.core.exact` finds the best binary mask instead. Axes: clips (B,C,T,H,W), masks (B,T), 1 = perturbed.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +14,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from interp.core import inference, perturb
-from interp.core._stem import stem_of
 from interp.core.exact import ExactResult, search_exact
-from interp.core.windows import penalty, score_masks, score_table, score_windows
+from interp.core.windows import penalty, score_masks, score_table, score_windows, shared_stem
 from interp.recipes import SOMETHING_MASK, MaskRecipe
 
 METHODS = ("gradient", "exact")
@@ -71,23 +68,19 @@ def find_masks(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] 
                generator: torch.Generator | None = None, ids: Sequence[str] | None = None,
                progress: bool | None = False, keep_path: bool = False, precision: str = "fp32",
                method: str = "gradient", budget: int = 2000) -> MaskResult | ExactResult:
-    """Find the temporal mask of each clip (B,C,T,H,W); a clip's mask does not depend on its neighbours.
+    """Find the temporal mask of each clip; a clip's mask does not depend on its neighbours.
 
     Args:
         model: any module from clips to logits (B,K); used in evaluation mode and restored afterwards.
-        clips: floats in [0,1].
+        clips: floats (B,C,T,H,W) in [0,1].
         targets: the classes to explain, one for all, or None for the predicted classes.
-        recipe: the loss, and the steps of the search.
-        perturbation: a name of `perturb.names()`.
-        start: "central" (the default), "random", "best-window", or logits (T,) or (B,T).
+        recipe: the loss, and the steps of the search. perturbation: a name of `perturb.names()`.
+        start: "central" (the default), "random" (by `generator`), "best-window", or logits (T,) or (B,T).
         stop: True or a `Stop` lets each clip leave once it has converged; None takes all steps, as the paper does.
         batch_size: clips in the model at the same time; None for its preferred batch size.
-        generator: of the random start. ids: the clips' names, for messages and the random start.
-        progress: show a bar; None for a bar on a terminal only.
-        keep_path: keep the mask of every step.
-        precision: "fp32", or "bf16" for the steps; start and final scores stay in fp32.
-        method: "gradient", the paper's search, or "exact", the best binary mask with a proof (`best_masks`).
-        budget: exact: forward passes for each clip.
+        ids: the clips' names, for messages and the random start. progress: show a bar; None for one on a terminal.
+        keep_path: keep the mask of every step. precision: "fp32", or "bf16" for the steps alone.
+        method: "gradient", the paper's search, or "exact": `best_masks` with `budget` forward passes a clip.
 
     Raises:
         ValueError: wrong arguments, or a score that is not finite, naming the clip.
@@ -95,7 +88,7 @@ def find_masks(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] 
     clips, ids = inference.check_clips(model, clips), inference.check_ids(ids, len(clips))
     options = {"start": start, "stop": stop, "keep_path": keep_path, "precision": precision}
     check_search(clips, perturbation, method, **options)
-    targets, originals, _ = inference.predict_targets(model, clips, targets, batch_size, ids)
+    targets, originals = inference.predict_targets(model, clips, targets, batch_size, ids)
     return search(model, clips, targets, originals, recipe, perturbation, ids=ids, method=method, budget=budget,
                   batch_size=batch_size, generator=generator, progress=progress, **options)
 
@@ -136,9 +129,8 @@ def search(model, clips, targets, originals, recipe, perturbation, *, ids, metho
 def _random_start(num_frames: int, ids: Sequence[str], generator: torch.Generator | None,
                   recipe: MaskRecipe) -> Tensor:
     """Logits (B,T) in +-start_logit; a number from the generator and a clip's id seed them, not its neighbours."""
-    base, rows = 0, []
-    if generator is not None:
-        base = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    base = 0 if generator is None else int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    rows = []
     for name in ids:
         seed = int.from_bytes(hashlib.sha256(f"{base}:{name}".encode()).digest()[:8], "big") >> 1
         rows.append(torch.rand(num_frames, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
@@ -148,8 +140,8 @@ def _random_start(num_frames: int, ids: Sequence[str], generator: torch.Generato
 def _central_start(model, clips, targets, originals, recipe, batch_size) -> Tensor:
     """The paper's start: logits (B,T), -start_logit at i frames of both ends, +start_logit between.
 
-    i is the first of 1..T//2-1 whose binary mask takes less than drop_fraction of what freezing the whole clip does;
-    T//2-1 where there is none. (The last that keeps the drop was meant, but the published masks begin here.)
+    i is the first of 1..T//2-1 that takes less than drop_fraction of what freezing the whole clip does, else T//2-1.
+    (The last that takes more was meant, but the published masks begin here.)
     """
     num_frames = clips.shape[2]
     time = torch.arange(num_frames, device=clips.device)
@@ -167,7 +159,7 @@ def _descend(model, clips, targets, starts, recipe, perturbation, stop, ids, kee
     device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), clips.device)
     num, steps = len(clips), recipe.iterations
     clips, targets = clips.to(device), targets.to(device)
-    stem = stem_of(model, clips)  # None: the clips are mixed and go through the whole model
+    stem = shared_stem(model, clips)  # None: the clips are mixed and go through the whole model
     inputs = stem.responses(clips) if stem else clips
     found = starts.clone().to(device)  # (B, T), the result of each clip
     losses = found.new_zeros(num, steps)
@@ -191,20 +183,15 @@ def _descend(model, clips, targets, starts, recipe, perturbation, stop, ids, kee
         losses[rows, step:] = loss[:, None]
         if keep_path:
             path[rows, step:] = masks.detach()[:, None]
-        if stop is None:
-            adam.step()
-            found[rows] = z.detach()
-        else:
-            better = loss < least[rows]
-            found[rows] = torch.where(better[:, None], z.detach(), found[rows])
+        if stop:  # the mask of the least loss
+            found[rows] = torch.where((loss < least[rows])[:, None], z.detach(), found[rows])
             least[rows] = torch.minimum(loss, least[rows])
             fell = loss < mark[rows] * (1 - stop.tolerance)
             mark[rows] = torch.where(fell, loss, mark[rows])
             waited[rows] = torch.where(fell, 0, waited[rows] + 1)
-            adam.step()
-        staying = torch.ones(len(rows), dtype=torch.bool, device=device)
-        if stop is not None and step + 1 >= stop.minimum:
-            staying = waited[rows] < stop.patience
+        adam.step()
+        found[rows] = found[rows] if stop else z.detach()
+        staying = waited[rows] < (stop.patience if stop and step + 1 >= stop.minimum else torch.inf)
         if step % CHECK_EVERY == 0 or not staying.all() or step + 1 == steps:
             inference.check_finite(loss, [ids[row] for row in rows.tolist()], "during the search")
         bar.update(len(rows) + int((~staying).sum()) * (steps - step - 1))
@@ -213,20 +200,13 @@ def _descend(model, clips, targets, starts, recipe, perturbation, stop, ids, kee
             rows, inputs = rows[staying], inputs[staying]
             if not len(rows):
                 break
-            z, adam = _narrow(z, adam, staying)
+            state, z = adam.state[z], z.detach()[staying].requires_grad_()
+            adam = torch.optim.Adam([z], lr=recipe.learning_rate)
+            adam.state[z] = {name: value[staying] if value.dim() else value for name, value in state.items()}
     if keep_path:
         last = torch.arange(steps + 1, device=device) >= taken.to(device)[:, None]
         path = torch.where(last[..., None], found.sigmoid()[:, None], path)
     return found, losses, taken, path
-
-
-def _narrow(z: Tensor, adam: torch.optim.Adam, staying: Tensor) -> tuple[Tensor, torch.optim.Adam]:
-    """The logits and Adam's moments of the clips that stay."""
-    state = adam.state[z]
-    kept = z.detach()[staying].requires_grad_()
-    narrowed = torch.optim.Adam([kept], lr=adam.param_groups[0]["lr"])
-    narrowed.state[kept] = {"step": state["step"], **{key: state[key][staying] for key in ("exp_avg", "exp_avg_sq")}}
-    return kept, narrowed
 
 
 def check_search(clips: Tensor, perturbation: str, method: str, *, start=None, stop=None, keep_path=False,
@@ -242,10 +222,8 @@ def check_search(clips: Tensor, perturbation: str, method: str, *, start=None, s
         raise ValueError(f"stop: expected None, True or Stop(patience, tolerance), got {stop!r}")
     batch, num_frames = len(clips), clips.shape[2]
     if isinstance(start, Tensor):
-        if tuple(start.shape) not in ((num_frames,), (batch, num_frames)) or not start.is_floating_point():
-            raise ValueError(f"start: expected float logits ({num_frames},) or ({batch}, {num_frames}), "
-                             f"got {start.dtype} {tuple(start.shape)}")
-        if not bool(torch.isfinite(start).all()):
-            raise ValueError("start: expected finite logits; 5 starts a frame on (0.993), -5 off (0.007)")
+        if start.shape not in ((num_frames,), (batch, num_frames)) or not bool(start.isfinite().all()):
+            raise ValueError(f"start: expected finite logits ({num_frames},) or ({batch}, {num_frames}), got "
+                             f"{tuple(start.shape)} from {start.min()} to {start.max()}; 5 is on (0.993), -5 off")
     elif start is not None and start not in STARTS:
         raise ValueError(f"start: expected one of {', '.join(STARTS)} or logits (B,T), got {start!r}")

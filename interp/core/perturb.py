@@ -4,8 +4,6 @@ Freeze and reverse are those of Mänttäri et al., ACCV 2020; shuffle and blur a
 time. Axes: clips (B,C,T,H,W), masks (B,T) in [0,1] with 1 = perturbed; W[b,t,s] is the share of frame s in frame t.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 
@@ -18,10 +16,9 @@ SHUFFLE_SEED = 0  # orders the frames of every shuffled run
 
 
 def register(name: str) -> Callable:
-    """Decorator that makes a function masks (B,T) -> W (B,T,T) known under `name` everywhere in the package.
+    """Decorator that makes a function masks (B,T) -> W (B,T,T), differentiable in the masks, known under `name`.
 
-    The function must be differentiable in the masks; one with a parameter `threshold` gets the recipe's. A name
-    registered again is replaced, except the four built-in ones, which are refused with a ValueError.
+    One with a parameter `threshold` gets the recipe's. ValueError for the name of a built-in one.
     """
     if name in _BUILT_IN:
         raise ValueError(f"register: {name!r} is a built-in perturbation; choose another name")
@@ -69,9 +66,9 @@ def apply(name: str, clips: Tensor, masks: Tensor, threshold: float = RUN_THRESH
     if not torch.is_tensor(clips) or clips.dim() != 5 or not clips.is_floating_point():
         raise ValueError(f"clips: expected floats (B,C,T,H,W), got {_describe(clips)}; "
                          "one clip is clip[None], uint8 frames go through interp.data.to_clip")
-    expected = (len(clips), clips.shape[2])
-    if masks.shape != expected:
-        raise ValueError(f"masks: expected {expected} for clips {tuple(clips.shape)}, got {tuple(masks.shape)}")
+    if masks.shape != (len(clips), clips.shape[2]):
+        raise ValueError(f"masks: expected {(len(clips), clips.shape[2])} for clips {tuple(clips.shape)}, "
+                         f"got {tuple(masks.shape)}")
     return mix(mixing, clips)
 
 

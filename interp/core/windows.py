@@ -4,8 +4,6 @@ The loss is the paper's (Mänttäri et al., ACCV 2020): lambda1 sum|m| + lambda2
 the softmax score of the target class. Axes: clips (B,C,T,H,W), masks (B,T), windows (N,T) with N = T(T+1)/2.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from interp.core import inference, perturb
-from interp.core._stem import stem_of
 from interp.recipes import SOMETHING_MASK, MaskRecipe
 
 STEM_FROM = 32  # masks for each clip, from which on the first convolution is computed once
@@ -95,12 +92,17 @@ def score_table(model: nn.Module, clips: Tensor, masks: Tensor, targets: Tensor 
     tables = []
     with inference.frozen_eval(model) as device, torch.no_grad():
         mixing = mixing.to(device or clips.device)
-        stem = stem_of(model, clips) if len(mixing) >= STEM_FROM else None
+        stem = shared_stem(model, clips) if len(mixing) >= STEM_FROM else None
         for row, clip in enumerate(clips.split(1)):
             source = stem.responses(clip) if stem else clip.to(mixing.device)
             table = inference.map_batches(model, partial(score, source=source), mixing, batch_size=batch_size)  # (N, K)
             tables.append(table if targets is None else table[:, targets[row]])
     return torch.stack(tables).to(clips.device)[:, place.to(clips.device)]
+
+
+def shared_stem(model: nn.Module, clips: Tensor):
+    """What `model.stem_for(clips)` computes once for all masks, its first convolution; None for most models."""
+    return model.stem_for(clips) if hasattr(model, "stem_for") else None
 
 
 def best_windows(model: nn.Module, clips: Tensor, perturbation: str = "freeze",
@@ -112,7 +114,7 @@ def best_windows(model: nn.Module, clips: Tensor, perturbation: str = "freeze",
     those of `find_masks`.
     """
     clips, ids = inference.check_clips(model, clips), inference.check_ids(ids, len(clips))
-    targets, originals, _ = inference.predict_targets(model, clips, targets, batch_size, ids)
+    targets, originals = inference.predict_targets(model, clips, targets, batch_size, ids)
     return score_windows(model, clips, targets, originals, recipe, perturbation, batch_size, ids)
 
 

@@ -121,7 +121,7 @@ def read_with_notes(path, num_frames=16, size=None, start=None, end=None, *, sho
     length = (count if end is None else min(end, count)) - first
     if damaged and length < num_frames:
         raise VideoError(path, f"is damaged or cut short: {count} frames can be decoded; {num_frames} are needed"
-                         + (f" from frame {first} on" if first else ""))  # fmt: skip
+                         + (f" from frame {first} on" if first else ""))
     if not len(indices):
         raise VideoError(path, f"has {count} frames; frames {first} to {end} do not exist")
     notes = []
@@ -281,7 +281,7 @@ class _Video:
         A jump counts only if the key frame itself and every frame after it come with the expected time stamps.
         """
         groups = [(self.keys[key], list(group)) for key, group in
-                  groupby(places, lambda place: bisect_right(self.keys, place) - 1)] if self.keys else []  # fmt: skip
+                  groupby(places, lambda place: bisect_right(self.keys, place) - 1)] if self.keys else []
         needed = sum(group[-1] - first + 1 for first, group in groups)
         if not groups or places[-1] - needed < max(needed, _SKIPPED):
             return None
@@ -292,7 +292,7 @@ class _Video:
             except _ERRORS:
                 return None
             shown = (frame for frame in self._frames(self._packets())
-                     if frame.pts is None or frame.pts >= self.times[first])  # fmt: skip
+                     if frame.pts is None or frame.pts >= self.times[first])
             for index, frame in enumerate(islice(shown, group[-1] - first + 1), first):
                 if frame.pts != self.times[index] or (index == first and frame.pict_type != 1):  # 1: an I-frame
                     return None
@@ -330,7 +330,7 @@ class _Video:
                     graph.add_buffer(None, *key, time_base=Fraction(1, 1000)),
                     graph.add("scale", f"{width}:{height}:{_SCALE}"),
                     graph.add("format", "rgba" if alpha else "rgb24"), graph.add("buffersink"),
-                ).configure()  # fmt: skip
+                ).configure()
             self.graphs[key].push(frame)
             frame = self.graphs[key].pull()
         plane, channels = frame.planes[0], 4 if alpha else 3
@@ -361,7 +361,7 @@ def _check_path(path):
         raise VideoError(path, f"cannot be opened: {getattr(error, 'strerror', None) or error}") from None
     kinds = {"is a folder, not a video": stat.S_ISDIR(info.st_mode),
              "is not an ordinary file": not stat.S_ISREG(info.st_mode),
-             "is empty": info.st_size == 0, "may not be read by this user": not os.access(path, os.R_OK)}  # fmt: skip
+             "is empty": info.st_size == 0, "may not be read by this user": not os.access(path, os.R_OK)}
     for reason, applies in kinds.items():
         if applies:
             raise VideoError(path, reason)

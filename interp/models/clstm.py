@@ -10,10 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from interp.core._stem import FirstConvolution
-
 from .network import VideoNetwork, convolve, same_padding
 from .recurrence import convolutional_lstm, lstm_step
+from .stem import FirstConvolution
 
 
 class ConvLSTM2d(nn.Module):

@@ -12,9 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from interp.core._stem import FirstConvolution
-
 from .network import VideoNetwork, convolve, pad, same_padding
+from .stem import FirstConvolution
 
 Triple = tuple[int, int, int]
 
@@ -62,7 +61,7 @@ class Mixed(nn.Module):
         branches = ({"Conv3d_0a_1x1": conv(c, c0, 1)},
                     {"Conv3d_0a_1x1": conv(c, c1a, 1), "Conv3d_0b_3x3": conv(c1a, c1b, 3)},
                     {"Conv3d_0a_1x1": conv(c, c2a, 1), last_name: conv(c2a, c2b, 3)},
-                    {"MaxPool3d_0a_3x3": pool, "Conv3d_0b_1x1": conv(c, c3, 1)})  # fmt: skip
+                    {"MaxPool3d_0a_3x3": pool, "Conv3d_0b_1x1": conv(c, c3, 1)})
         for number, units in enumerate(branches):
             self.add_module(f"Branch_{number}", nn.Sequential(OrderedDict(units)))
         self.out_channels = c0 + c1b + c2b + c3

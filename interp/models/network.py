@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .stem import Stem, stem_of
+
 
 class VideoNetwork(nn.Module):
     """Base of both networks, from clips (B,C,T,H,W) in [0,1] to logits (B,K).
@@ -35,6 +37,10 @@ class VideoNetwork(nn.Module):
         self.config = {"model": model, **plain}
         self.classes: list[str] | None = None
         self.record: dict | None = None
+
+    def stem_for(self, clips: Tensor) -> Stem | None:
+        """The first convolution of clips that are to be mixed in time many times; None where it does not pay."""
+        return stem_of(self, clips)
 
     def prepare(self, clips: Tensor, axes: Sequence[int | str]) -> Tensor:
         """The clips in `pixel_range`; ValueError unless their axes after B are `axes` (a letter: any size)."""

@@ -144,7 +144,7 @@ def port_keys(key: str) -> dict[str, str]:
         hassony2 = f"{block.lower()}.branch_{number}" + ("" if number == "0" else f".{int(second)}")
     is_conv = part == "conv_3d"
     return {"piergiaj": f"{piergiaj}.{'conv3d' if is_conv else 'bn'}.{leaf}",
-            "hassony2": f"{hassony2}.{'conv3d' if is_conv else 'batch3d'}.{leaf}"}  # fmt: skip
+            "hassony2": f"{hassony2}.{'conv3d' if is_conv else 'batch3d'}.{leaf}"}
 
 
 def import_kinetics(state_dict: Mapping[str, Tensor], num_classes: int | None = None, *,

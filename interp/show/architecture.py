@@ -1,7 +1,5 @@
 """A network stage by stage: the size of its maps and its parameters, from shapes alone (PyTorch's "meta" device)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

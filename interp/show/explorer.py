@@ -14,8 +14,6 @@ scores of every window of frames, as one dict ("interp-explorer" version 1), num
         "found": {"mask", "soft", "perturbation", "steps", "scores": {"freeze", "reverse"}}}]}
 """
 
-from __future__ import annotations
-
 import base64
 import dataclasses
 import io
@@ -113,7 +111,7 @@ class Explorer(_Widget):
             "threshold": self.recipe.snap, "frames": _sprite(clip_frames(self.clip)), "classes": names,
             "colours": _base64(colours), "extra": extra,
             "target": None if target is None else int(target), "models": shown,
-        }  # fmt: skip
+        }
 
     def to_html(self) -> str:
         """The static form; readers without scripts get the sentences of `describe`."""
@@ -142,7 +140,7 @@ class Explorer(_Widget):
             "found": {"mask": _digits(record.binary_mask), "perturbation": record.perturbation, "steps": record.steps,
                       "soft": bool(((record.mask > 0) & (record.mask < 1)).any()),
                       "scores": {"freeze": record.FS, "reverse": record.RS}},
-        }  # fmt: skip
+        }
 
     def _make_live(self):
         """An anywidget of the same script: setting `mask` or `perturbation`, from either side, brings `scores`."""

@@ -4,8 +4,6 @@ After Mänttäri, Broomé et al., ACCV 2020, figure 2 and the tables of its webs
 (T,H,W) in [0,1], a mask (T) in [0,1].   figure.write("left.gif", figure.three_panel(explanation))
 """
 
-from __future__ import annotations
-
 import io
 from fractions import Fraction
 from pathlib import Path

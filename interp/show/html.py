@@ -4,8 +4,6 @@ The templates are static/*.html; names are escaped there. Everything can be read
 static/*.js describe; a still stands for a film on paper and for readers who prefer less motion.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import itertools

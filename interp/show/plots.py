@@ -4,8 +4,6 @@ Colours after Okabe and Ito, "Color Universal Design", 2008; each difference in 
 frames from 1. Every function returns the matplotlib Figure.
 """
 
-from __future__ import annotations
-
 import contextlib
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,7 +44,7 @@ def curves(log):
             (losses, "val_loss", "validation", "-"), (losses, "train_loss", "training", "--"),
             (scores, "val_top1", "validation", "-"), (scores, "train_accuracy", "training", "--"),
             (scores, "val_top1_reversed", "validation, input reversed", ":"),
-        )  # fmt: skip
+        )
         for (name, lines), colour in zip(logs.items(), CYCLE * len(logs), strict=False):
             for axes, key, words, dashes in parts:
                 points = [(line["epoch"], line[key]) for line in lines if line.get(key) is not None]

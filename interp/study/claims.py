@@ -67,7 +67,7 @@ CLAIMS = (
           ("I3D attends to more central blobs", "blob_distance", -1), ("RS/FS is higher for I3D", "ratio", 1),
           ("freezing takes more of I3D's score", "drop_freeze", 1),
           ("reversing takes more of I3D's score", "drop_reverse", 1))),
-)  # fmt: skip
+)
 _OVER_CHANCE = (
     ("masks agree with the known interval more than chance does", "agreement", "chance_agreement"),
     ("masks are highest in the known interval more often than by chance", "pointing_in_time", "known_share"),
@@ -75,11 +75,11 @@ _OVER_CHANCE = (
     ("maps are highest on what acts more often than by chance", "pointing_in_space", "boxes_share"),
 )
 _OVER_C_LSTM = (("I3D's masks agree with the known interval more than the C-LSTM's", "agreement"),
-                ("I3D's maps lie on what acts more than the C-LSTM's", "in_boxes"))  # fmt: skip
+                ("I3D's maps lie on what acts more than the C-LSTM's", "in_boxes"))
 TRUTH = tuple(claim for dataset, start in STARTS.items() for claim in (
     *(Claim(f"{start}{name}'s {words}", dataset, key, 1, None, False, (model, model), chance)
       for words, key, chance in _OVER_CHANCE for model, name in (("i3d", "I3D"), ("clstm", "the C-LSTM"))),
-    *(Claim(start + words, dataset, key, 1, paper=False) for words, key in _OVER_C_LSTM)))  # fmt: skip
+    *(Claim(start + words, dataset, key, 1, paper=False) for words, key in _OVER_C_LSTM)))
 
 
 def pairs(table: Any, claim: Claim, *, only_right: bool = False) -> Pairs:
@@ -109,7 +109,7 @@ def pairs(table: Any, claim: Claim, *, only_right: bool = False) -> Pairs:
     first, second = (seeds[:, kept] for seeds in numbers)
     return Pairs(first, second, np.nanmean(first, axis=0), np.nanmean(second, axis=0),
                  runs[0].loc[ids, "label_name"].iloc[kept].tolist(), [ids[place] for place in kept],
-                 tuple((name, left_out[name]) for name in ids if name in left_out))  # fmt: skip
+                 tuple((name, left_out[name]) for name in ids if name in left_out))
 
 
 def judge(table: Any, claims: Sequence[Claim] = CLAIMS, *, only_right: bool = False,
@@ -122,7 +122,7 @@ def judge(table: Any, claims: Sequence[Claim] = CLAIMS, *, only_right: bool = Fa
     corrected = statistics.holm([result.p for result in results])
     return [Row(claim, result, p, statistics.verdict(result, claim.side, p, tests=len(tested)), numbers.left_out,
                 None if claim.chance else statistics.compare_seeds(numbers.first_seeds, numbers.second_seeds))
-            for (claim, numbers), result, p in zip(tested.items(), results, corrected, strict=True)]  # fmt: skip
+            for (claim, numbers), result, p in zip(tested.items(), results, corrected, strict=True)]
 
 
 def untested(table: Any, claims: Sequence[Claim] = CLAIMS, *, only_right: bool = False) -> dict[str, str]:

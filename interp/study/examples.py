@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 
 from interp.core.inference import predict
@@ -11,13 +10,15 @@ from interp.data import VideoDataset, to_clip
 
 def first_right(models: Sequence[nn.Module], dataset: VideoDataset, tries: int | None = None) -> list[int]:
     """For each class the index of its first clip (of `tries`) that every model predicts right, else of its first."""
-    chosen = _first(models, dataset, places := _places(dataset, tries), right=True)
-    return [chosen.get(label, indices[0]) for label, indices in places.items()]
+    return [next((index for index in indices if _all_right(models, dataset, index)), indices[0])
+            for indices in _by_class(dataset, tries)]
 
 
 def first_wrong(models: Sequence[nn.Module], dataset: VideoDataset, tries: int | None = None) -> list[int]:
     """For each class that has one, the index of its first clip (of `tries`) that some model predicts wrong."""
-    return list(dict(sorted(_first(models, dataset, _places(dataset, tries), right=False).items())).values())
+    wrong = (next((index for index in indices if not _all_right(models, dataset, index)), None)
+             for indices in _by_class(dataset, tries))
+    return [index for index in wrong if index is not None]
 
 
 def short_name(label: str) -> str:
@@ -29,21 +30,12 @@ def short_name(label: str) -> str:
     return (short := " ".join(words) or label)[:1].upper() + short[1:]
 
 
-def _places(dataset: VideoDataset, tries: int | None) -> dict[int, list[int]]:
-    """The indices of each class's first clips."""
+def _by_class(dataset: VideoDataset, tries: int | None) -> list[list[int]]:
     labels = dataset.labels
-    return {label: (labels == label).nonzero()[0][:tries].tolist() for label in sorted({*labels.tolist()} - {-1})}
+    return [(labels == label).nonzero()[0][:tries].tolist() for label in sorted({*labels.tolist()} - {-1})]
 
 
-def _first(models, dataset, places: dict[int, list[int]], right: bool) -> dict[int, int]:
-    """Each class's first clip that all models predict right, or (right=False) that not all do."""
-    chosen: dict[int, int] = {}
-    for turn in range(max(map(len, places.values()), default=0)):
-        labels = [label for label, indices in places.items() if label not in chosen and turn < len(indices)]
-        if not labels:
-            break
-        clips = torch.stack([to_clip(dataset[places[label][turn]][0]) for label in labels])
-        good = torch.stack([predict(model, clips).argmax(1) == torch.tensor(labels) for model in models]).all(0)
-        chosen |= {label: places[label][turn] for label, all_right in zip(labels, good.tolist(), strict=True)
-                   if all_right == right}
-    return chosen
+def _all_right(models: Sequence[nn.Module], dataset: VideoDataset, index: int) -> bool:
+    frames, label, _ = dataset[index]
+    clips = to_clip(frames)[None]
+    return all(int(predict(model, clips).argmax(1)) == label for model in models)

@@ -215,7 +215,7 @@ _ROWS = (  # the key, then as in Measure
     ("known_share", "known share of the frames", "", "data.truth.interval_mask", partial(torch.mean, dim=1), "known"),
 )
 MEASURES = {key: Measure(name, unit, source if "." in source else f"study.measures.{source}", of, tuple(needs.split()),
-                         *rest) for key, name, unit, source, of, needs, *rest in _ROWS}  # fmt: skip
+                         *rest) for key, name, unit, source, of, needs, *rest in _ROWS}
 
 
 def column(table: Any, key: str) -> np.ndarray:

@@ -1,11 +1,11 @@
-"""The paper's own scores, masks and maps, with the typing errors of its tables.
+"""The paper's own scores, masks and maps (Mänttäri, Broomé et al., ACCV 2020, arXiv 2002.00367).
 
-From Mänttäri, Broomé et al., ACCV 2020 (arXiv 2002.00367): scores of two tables, masks read off the bars and maps off
-the overlays of every figure: 31 clips of Something-Something and 8 of KTH, each under both models.
+Scores are those of its two tables, masks and maps are read off every figure: 31 clips of Something-Something and 8 of
+KTH, each under both models.
 """
 
 import csv
-from dataclasses import dataclass
+from collections import namedtuple
 from functools import cache
 from pathlib import Path
 
@@ -16,24 +16,12 @@ from interp.study.measures import blob_means
 
 DATA = Path(__file__).parent / "published_data"
 DATASETS, MODELS = ("something", "kth"), ("i3d", "clstm")
+SCORES = ("OS", "FS", "RS", "CS")
 
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """One clip under one model; None where nothing was published."""
-
-    dataset: str
-    class_name: str
-    id: str  # the video's name
-    model: str
-    mask: np.ndarray  # bool (T), True = perturbed
-    map: np.ndarray  # (t,h,w) in [0,1] on the layer's grid; one map of I3D stands for T/t frames
-    part: str  # "main" for clips that the paper shows, "appendix" for those drawn at random
-    OS: float | None = None
-    FS: float | None = None
-    RS: float | None = None
-    CS: float | None = None
-    P: str | None = None
+# One clip (id: its video) under one model; a score or P is None where nothing was published. mask: bool (T), True =
+# perturbed; map: (t,h,w) in [0,1] on the layer's grid, where one map of I3D stands for T/t frames; part: "main" for
+# clips that the paper shows, "appendix" for those drawn at random.
+Result = namedtuple("Result", ["dataset", "class_name", "id", "model", "mask", "map", "part", *SCORES, "P"])
 
 
 def results(dataset: str | None = None, model: str | None = None) -> list[Result]:
@@ -52,7 +40,7 @@ def table():
     """All published figures as a DataFrame with the record's columns, as far as they are known; seed is 0."""
     return import_extra("pandas").DataFrame([
         {"flavour": result.dataset, "model": result.model, "seed": 0, "id": result.id, "label_name": result.class_name,
-         **{name: getattr(result, name) for name in ("P", "OS", "FS", "RS", "CS")}, "mask": result.mask.astype(float),
+         **{name: getattr(result, name) for name in ("P", *SCORES)}, "mask": result.mask.astype(float),
          "part": result.part, **blob_means(result.map), "cells": result.map[0].size} for result in _all()])
 
 
@@ -64,10 +52,10 @@ def _all() -> tuple[Result, ...]:
     for row in _rows("masks.csv"):
         dataset, name, video, model = (row[key] for key in ("dataset", "class_id", "video_id", "model"))
         heat_map = maps[f"{dataset.replace('something', 'smth')}_{name}_{video}_{model}"].astype(np.float32)
-        printed = {key: text for key, text in scores.get((video, model), {}).items() if text}
-        numbers = {key: float(printed[key]) for key in ("OS", "FS", "RS", "CS") if key in printed}
+        printed = scores.get((video, model), {})
+        numbers = [float(printed[key]) if printed.get(key) else None for key in SCORES]
         figures.append(Result(dataset, names.get(name, name), video, model, np.array(list(row["mask"])) == "1",
-                              heat_map, row["part"], P=printed.get("P"), **numbers))  # fmt: skip
+                              heat_map, row["part"], *numbers, printed.get("P") or None))
     return tuple(sorted(figures, key=lambda one: (DATASETS.index(one.dataset), one.class_name, one.id, one.model)))
 
 

@@ -17,7 +17,6 @@ from torch import nn
 from interp import recipes
 from interp.data import open_dataset
 from interp.data.truth import frame_boxes, interval_mask
-from interp.io import atomic_path
 from interp.models.weights import weights_hash
 from interp.study import import_extra, measures, results
 from interp.training.log import versions
@@ -30,11 +29,11 @@ TRUTH = ("known", "blobs", "blob_size", "blob_distance", "in_boxes", "pointing",
 KEPT = ("id", "label_name", "P", "OS", "FS", "RS", "CS", "frozen", "mask", "steps", "first_loss", "last_loss", "loss",
         "window_first", "window_last", "window_loss", "regret", "error")  # of a results folder
 COLUMNS = {"flavour": "string", "model": "string", "seed": "int32", **{name: results.COLUMNS[name] for name in KEPT},
-           **dict.fromkeys(TRUTH, "float64"), "known": "frames"}  # fmt: skip
+           **dict.fromkeys(TRUTH, "float64"), "known": "frames"}
 TOLERANCES = {  # for a clip that is computed again; a search carries another processor's last digits along
-    **dict.fromkeys(("OS", "frozen", "window_loss", "blobs", "blob_size", "blob_distance", "in_boxes", "pointing"),
-                    0.002), "loss": 0.01, "regret": 0.01, "FS": 0.05, "RS": 0.05, "mask": 0.25,
-}  # fmt: skip
+    "OS": 0.002, "frozen": 0.002, "window_loss": 0.002, "blobs": 0.002, "blob_size": 0.002, "blob_distance": 0.002,
+    "in_boxes": 0.002, "pointing": 0.002, "loss": 0.01, "regret": 0.01, "FS": 0.05, "RS": 0.05, "mask": 0.25,
+}
 _key = itemgetter("flavour", "model", "seed")
 
 
@@ -48,33 +47,26 @@ class Record:
 
 def write(folders: Iterable[str | Path], out: str | Path, roots: Mapping[str, str | Path] | None = None,
           onto: Record | None = None) -> Record:
-    """Write one table of finished results folders, each one network of one training seed on one flavour, and read it.
+    """Write finished results folders, each one network of one training seed on one flavour, as one table; and read it.
 
     Args:
-        folders: all of one flavour must have the same clips, recipe and search.
+        folders: all of one flavour must have the same clips, recipe and search; else a ValueError.
         roots: {"motion": folder, "kth": folder} of the data, where run.json's are no longer right.
         out, onto: the Parquet file, and a record whose runs are kept.
-
-    Raises:
-        ValueError: runs that are not finished or do not fit together.
     """
-    runs = [(_describe_run(folder), folder) for folder in folders]
     order = [(flavour, model) for flavour in FLAVOURS.values() for model in MODELS]
-    runs = sorted([*runs, *((run, None) for run in (onto.about["runs"] if onto else ()))],
-                  key=lambda pair: (order.index(_key(pair[0])[:2]), pair[0]["seed"]))  # fmt: skip
+    runs = [(_describe_run(folder), folder) for folder in folders]
+    runs += [(run, None) for run in (onto.about["runs"] if onto else ())]
+    runs.sort(key=lambda pair: (order.index(_key(pair[0])[:2]), pair[0]["seed"]))
     rows = [_rows(folder, run, roots or {}) if folder else _plain(of(onto.table, *_key(run))) for run, folder in runs]
-    _check_alike([run for run, _ in runs], rows)
+    runs = [run for run, _ in runs]
+    _check_alike(runs, rows)
     rows = [row for rows_of_run in rows for row in rows_of_run]
-    about = {"runs": [run for run, _ in runs], "versions": versions(),
-             "maps": {"threshold": measures.THRESHOLD, "grid": measures.GRID}}  # fmt: skip
-    columns = COLUMNS | {name: kind for name, kind in results.EXACT_COLUMNS.items()
-                         if any(row.get(name) is not None for row in rows)}  # fmt: skip
-    arrow, parquet = import_extra("pyarrow"), import_extra("pyarrow.parquet")
-    types = {"mask": arrow.list_(arrow.float32()), "frames": arrow.list_(arrow.int8())}
-    schema = arrow.schema([(name, types.get(kind) or getattr(arrow, kind)()) for name, kind in columns.items()],
-                          metadata={"interp": json.dumps(about, sort_keys=True)})  # fmt: skip
-    with atomic_path(out) as part:
-        parquet.write_table(arrow.Table.from_pylist(rows, schema=schema), part, compression="zstd")
+    about = {"runs": runs, "versions": versions(), "maps": {"threshold": measures.THRESHOLD, "grid": measures.GRID}}
+    exact = {name: kind for name, kind in results.EXACT_COLUMNS.items()
+             if any(row.get(name) is not None for row in rows)}
+    metadata = {"interp": json.dumps(about, sort_keys=True)}
+    results.write_rows(out, rows, COLUMNS | exact, metadata=metadata, compression="zstd")
     return read(out)
 
 
@@ -108,21 +100,34 @@ def against_truth(heat_map: np.ndarray | None, truth: Mapping[str, Any], num_fra
     row: dict[str, Any] = {**dict.fromkeys(TRUTH), "known": interval_mask(truth, num_frames).astype(int).tolist()}
     if heat_map is None:
         return row
+    boxes = [[box for _, box in named] for named in frame_boxes(truth, num_frames)]
+    frames = np.array([bool(of_frame) for of_frame in boxes]) & heat_map.any(axis=(1, 2))
+    shares = {"in_boxes": measures.share_in_boxes(heat_map, boxes),
+              "pointing": measures.pointing_in_space(heat_map, boxes),
+              "boxes_share": measures.share_in_boxes(np.ones_like(heat_map), boxes)}
+    return row | measures.blob_means(heat_map) | {
+        name: measures.finite_mean(values[frames]) for name, values in shares.items()}
+
+
+def against_truth(heat_map: np.ndarray | None, truth: Mapping[str, Any], num_frames: int) -> dict[str, Any]:
+    """The values of TRUTH for a clip's map (T,H,W), or None; None where no frame has a number."""
+    row: dict[str, Any] = {**dict.fromkeys(TRUTH), "known": interval_mask(truth, num_frames).astype(int).tolist()}
+    if heat_map is None:
+        return row
     heat_map = np.asarray(heat_map, dtype=np.float64)
     boxes = [[box for _, box in named] for named in frame_boxes(truth, num_frames)]
     frames = np.array([bool(of_frame) for of_frame in boxes]) & (heat_map.sum(axis=(1, 2)) > 0)
     shares = {"in_boxes": measures.share_in_boxes(heat_map, boxes),
               "pointing": measures.pointing_in_space(heat_map, boxes),
-              "boxes_share": measures.share_in_boxes(np.ones_like(heat_map), boxes)}  # fmt: skip
+              "boxes_share": measures.share_in_boxes(np.ones_like(heat_map), boxes)}
     return row | measures.blob_means(heat_map) | {
-        name: measures.finite_mean(values[frames]) for name, values in shares.items()}  # fmt: skip
+        name: measures.finite_mean(values[frames]) for name, values in shares.items()}
 
 
 def again(record: Record, model: nn.Module, dataset: Any, ids: Sequence[str]) -> dict[str, float]:
     """Explain clips of a VideoDataset again as their run did: the largest difference of each column in TOLERANCES.
 
-    Raises:
-        ValueError: weights without a run, an unknown clip, or a difference above the tolerance.
+    ValueError for weights without a run, an unknown clip, or a difference above the tolerance.
     """
     digest, largest = weights_hash(model), dict.fromkeys(TOLERANCES, 0.0)
     run = next((run for run in record.about["runs"] if run["weights"]["weights"] == digest), None)
@@ -133,7 +138,7 @@ def again(record: Record, model: nn.Module, dataset: Any, ids: Sequence[str]) ->
         raise ValueError(f"clip {missing[0]} is not in both the record and the dataset")
     run, indices = results.with_new_names(run), [dataset.ids.index(name) for name in ids]
     for row in results.explain_clips(model, dataset, indices, recipes.from_dict(run["recipe"]), run["search"],
-                                     seed=run["data"]["seed"], batch_size=len(ids)):  # fmt: skip
+                                     seed=run["data"]["seed"], batch_size=len(ids)):
         truth, before = dataset.samples[row["index"]].meta["truth"], recorded.loc[row["id"]]
         row |= against_truth(row["map"], truth, run["data"]["num_frames"])
         if row["P"] != before["P"]:
@@ -150,12 +155,12 @@ def _describe_run(folder: str | Path) -> dict[str, Any]:
     """What made a results folder, with its flavour, network and seed; ValueError where it cannot be recorded."""
     run = results.read_run(folder)
     model, kind, search = run["model"], run["data"].get("kind"), run["search"]
-    name, seed = (model.get("config") or {}).get("model"), (model.get("training") or {}).get("seed")
+    name, seed = model["config"].get("model"), model["training"].get("seed")
     if not Path(folder, "results.parquet").exists():
         raise ValueError(f"{results.progress_message(folder)}; finish the run first")
     if kind not in FLAVOURS or name not in MODELS or seed is None:
         raise ValueError(f"{folder}: expected data of kind {' or '.join(FLAVOURS)}, i3d or clstm, and weights whose "
-                         f"record says their seed, got {kind!r}, {name!r} and training seed {seed!r}")  # fmt: skip
+                         f"record says their seed, got {kind!r}, {name!r} and training seed {seed!r}")
     if not search["maps"] or not (search["certify"] or search["method"] == "exact"):
         raise ValueError(f"{folder} lacks the maps or the windows; explain without --no-maps and --no-regret")
     return {"flavour": FLAVOURS[kind], "model": name, "seed": int(seed),
@@ -165,19 +170,19 @@ def _describe_run(folder: str | Path) -> dict[str, Any]:
 
 
 def _check_alike(runs: Sequence[Mapping[str, Any]], rows: Sequence[Sequence[Mapping[str, Any]]]) -> None:
-    """ValueError where a run is there twice, or differs from another of its flavour in recipe, search or clips."""
+    """ValueError where a run is there twice, or differs from the first of its flavour in recipe, search or clips."""
     seen: dict[tuple, dict[str, Any]] = {}
     for run, clips in zip(runs, rows, strict=True):
         if (key := _key(run)) in seen:
             raise ValueError(f"two runs are of {key}; give each once")
-        named = results.with_new_names(run)
-        parts = {"recipe": named["recipe"], "search": named["search"], "data": {"size": run["data"]["size"]},
-                 "clips": {row["id"]: (row["label_name"], *row["known"]) for row in clips}}  # fmt: skip
+        parts = {part: results.with_new_names(run)[part] for part in ("recipe", "search")}
+        parts |= {"data": {"size": run["data"]["size"]},
+                  "clips": {row["id"]: (row["label_name"], *row["known"]) for row in clips}}
         seen[key] = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
         first = next(other for other in seen if other[0] == run["flavour"])
         if differing := [name for name in seen[key] | seen[first] if seen[key].get(name) != seen[first].get(name)]:
             raise ValueError(f"{key} and {first} differ in {len(differing)} values, {', '.join(differing[:3])} among "
-                             "them; record runs of the same clips, recipe and search")  # fmt: skip
+                             "them; record runs of the same clips, recipe and search")
 
 
 def _plain(table: Any) -> list[dict[str, Any]]:
@@ -188,13 +193,12 @@ def _plain(table: Any) -> list[dict[str, Any]]:
 def _rows(folder: str | Path, run: Mapping[str, Any], roots: Mapping[str, str | Path]) -> list[dict[str, Any]]:
     """The record's rows of a results folder."""
     found, rows = results.read(folder), []
-    data = found.run["data"]
+    data, key = found.run["data"], {name: run[name] for name in ("flavour", "model", "seed")}
     root = roots.get(data["kind"], data["root"])
-    dataset = open_dataset(data["kind"], root, data["split"], data["num_frames"], data["size"])
-    truths = {sample.id: sample.meta.get("truth") for sample in dataset.samples}
+    samples = open_dataset(data["kind"], root, data["split"], data["num_frames"], data["size"]).samples
+    truths = {sample.id: sample.meta.get("truth") for sample in samples}
     for row, heat_map in zip(_plain(found.table), found.maps, strict=True):
         if (truth := truths.get(row["id"])) is None:
             raise ValueError(f"{root}: expected the truth of clip {row['id']}, got none; record the embedded data")
-        key = {name: run[name] for name in ("flavour", "model", "seed")}
         rows.append(row | key | against_truth(heat_map, truth, data["num_frames"]))
     return rows

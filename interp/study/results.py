@@ -1,7 +1,7 @@
 """From a dataset to a results folder: every clip is explained once, in shards that interrupted runs need not repeat.
 
-With RANK and WORLD_SIZE set, as torchrun does, a process makes the shards rank::world. A results folder holds run.json
-(recipe, search, model, data, versions), for each shard its maps (shards/00000.npy, float16 (n,T,H,W)) and its rows
+With RANK and WORLD_SIZE set, as torchrun does, a process makes the shards rank::world. A folder holds run.json (recipe,
+search, model, data, versions), for each shard its maps (shards/00000.npy, float16 (n,T,H,W)) and its rows
 (shards/00000.parquet, written last), and at the end all rows in the order of the clips (results.parquet).
 """
 
@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,45 +37,29 @@ from interp.training.log import versions
 
 COLUMNS = {  # for each clip; where it could not be explained, all from `guess` to `map` are null
     "index": "int32", "id": "string",  # of the clip in its dataset
-    "label": "int32", "label_name": "string",  # the dataset's class, null without one
-    "target": "int32",  # the model's number for it, null where the model does not know the class
-    "guess": "int32", "P": "string",  # the model's class of the highest score, and its name
-    "explained": "int32",  # the class that mask, map and scores are about
-    "OS": "float64", "FS": "float64", "RS": "float64",  # scores: original, frozen, reversed
-    "CS": "float64",  # score of the target where the guess is wrong, else null
+    "label": "int32", "label_name": "string", "target": "int32",  # the dataset's class, and its number in the model
+    "guess": "int32", "P": "string", "explained": "int32",  # the predicted class; the one that all below is about
+    "OS": "float64", "FS": "float64", "RS": "float64", "CS": "float64",  # CS: of the target where the guess is wrong
     "frozen": "float64", "mask": "mask",  # score with the whole clip frozen; T floats, 1 = perturbed
-    "steps": "int32", "first_loss": "float64", "last_loss": "float64",  # of the gradient search
-    "loss": "float64",  # of the mask
+    "steps": "int32", "first_loss": "float64", "last_loss": "float64", "loss": "float64",  # of the search; of the mask
     "window_first": "int32", "window_last": "int32", "window_loss": "float64",  # of the best window
     "regret": "float64", "map": "int32",  # loss - window_loss; place in the shard's array
     "seconds": "float64", "error": "string",  # a shard's time is shared equally
-}  # fmt: skip
+}
 EXACT_COLUMNS = {  # further ones with method="exact"
     "bound": "float64", "proven": "bool_",  # no binary mask has a loss below the bound; the mask is the best of all
     "forwards": "int32", "kept": "float64",  # clips scored; score with all frames frozen but the mask's
-}  # fmt: skip
+}
 _IGNORED = "data.root data.missing data.split_pattern model.name model.file model.trained_with model.training".split()
 
 
 @dataclass(frozen=True)
-class Maps:
-    """Grad-CAM maps by row, read from disk one at a time: float16 (T,H,W) in [0,1], None where there is none."""
-
-    files: Sequence[Path]
-    places: Sequence[int | None]  # in its file
-
-    def __getitem__(self, row: int) -> np.ndarray | None:
-        place = self.places[row]
-        return None if place is None else np.array(np.load(self.files[row], mmap_mode="r", allow_pickle=False)[place])
-
-
-@dataclass(frozen=True)
 class Results:
-    """A results folder that was read: a pandas.DataFrame with a row for each clip, the maps, and run.json."""
+    """A results folder that was read."""
 
-    table: Any
-    maps: Maps
-    run: dict[str, Any]
+    table: Any  # pandas.DataFrame with a row for each clip
+    maps: list[np.ndarray | None]  # of each clip, read from disk when used: float16 (T,H,W) in [0,1]
+    run: dict[str, Any]  # run.json
 
     @property
     def finished(self) -> bool:
@@ -93,44 +76,38 @@ def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.Ma
     """Explain the clips of a VideoDataset into `folder`; the same call continues an interrupted one.
 
     Args:
-        perturbation, weights, layer, explained_class: as in `explain`. align: as in `grad_cam`.
-        method, budget, start, stop, precision: as in `find_masks`; start is a name.
+        perturbation ... precision: as in `explain`, `grad_cam` and `find_masks`; start is a name.
         certify: score all windows too, for the regret; by default unless the method is "exact".
-        limit: only so many clips, drawn by `seed`, the classes taking turns. `seed` also draws random starts.
-        maps: keep the Grad-CAM maps. shard_size: clips written together: the most that an interruption loses.
-        batch_size: clips in the model at the same time. workers: threads that decode.
+        limit: only so many clips, drawn by `seed`, the classes taking turns.
+        shard_size: clips written together: the most that an interruption loses. workers: threads that decode.
         on_error: "skip" writes a row with the error of a clip that cannot be read or scored, "raise" raises it.
         name, source: of the model, and of the data (kind, root, split), for run.json.
 
     Returns:
-        The Results; None in a process of another rank than 0.
-
-    Raises:
-        ValueError: wrong arguments, or a folder of another run.
+        The Results; None in a process of another rank than 0. ValueError for a folder of another run.
     """
     parquet, _ = import_extra("pyarrow.parquet"), import_extra("pandas")
-    for option, value in {"limit": limit, "shard_size": shard_size, "workers": workers}.items():
-        if value is not None and value < 1:
-            raise ValueError(f"{option}: expected at least 1, got {value}")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit: expected at least 1, got {limit}")
     rank, world, exact = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)), method == "exact"
     certify = not exact if certify is None else certify
     folder, recipe, chosen = Path(folder), recipe or recipes.SOMETHING_MASK, choose(dataset, limit, seed)
     stop, progress = Stop() if stop is True else stop, progress and rank == 0
     search = {"method": method, "perturbation": perturbation, "weights": weights, "layer": layer, "align": align,
               "explained_class": explained_class, "start": start if exact else start or "central",
-              "stop": asdict(stop) if stop else None, "precision": precision, "certify": certify, "maps": maps,
-              **({"budget": budget} if exact else {})}  # fmt: skip
+              "stop": asdict(stop) if stop else None, "precision": precision, "certify": certify, "maps": maps}
+    search |= {"budget": budget} if exact else {}
     size = math.ceil(len(chosen) / math.ceil(len(chosen) / shard_size))
     shards = [chosen[first : first + size] for first in range(0, len(chosen), size)]
     run = _open(folder, {
         "recipe": recipes.asdict(recipe), "search": search, "model": _describe_model(model, name),
         "data": {**(source or {}), **_describe_data(dataset, chosen, seed)},
-        "shards": {"size": size, "count": len(shards)}, "batch_size": batch_size, "versions": versions()})  # fmt: skip
+        "shards": {"size": size, "count": len(shards)}, "batch_size": batch_size, "versions": versions()})
     paths = _shard_paths(folder, run)
     for shard in tqdm(range(rank, len(shards), world), f"explain to {folder}", unit="shard", disable=not progress):
         if not (path := paths[shard * size]).exists():
             rows = explain_clips(model, dataset, shards[shard], recipe, search, seed=seed, batch_size=batch_size,
-                                 workers=workers, on_error=on_error, progress=progress)  # fmt: skip
+                                 workers=workers, on_error=on_error, progress=progress)
             _write_shard(path, rows, exact)
     if all(path.exists() for path in paths):  # in the process that is the last to finish
         with atomic_path(folder / "results.parquet") as part:
@@ -151,7 +128,9 @@ def read(folder: str | Path) -> Results:
     if len(paths) < run["data"]["clips"]:
         warnings.warn(f"{progress_message(folder)}; the run is not finished", UserWarning, stacklevel=2)
     table = parquet.read_table(files)
-    maps = Maps([path.with_suffix(".npy") for path in paths], table.column("map").to_pylist())
+    arrays = {path: np.load(file, "r") for path in {*paths} if (file := path.with_suffix(".npy")).exists()}
+    maps = [None if place is None else arrays[path][place]
+            for path, place in zip(paths, table.column("map").to_pylist(), strict=True)]
     return Results(table.to_pandas(types_mapper={arrow.int32(): pandas.Int32Dtype()}.get), maps, run)
 
 
@@ -166,7 +145,7 @@ def with_new_names(run: Mapping[str, Any]) -> dict[str, Any]:
     if "about" in search:
         search["explained_class"] = {"guess": "predicted"}.get(about := search.pop("about"), about)
     return {**run, "recipe": recipes.asdict(recipes.from_dict(run["recipe"])), "search": search,
-            "batch_size": run.get("batch_size", run.get("chunk"))}  # fmt: skip
+            "batch_size": run.get("batch_size", run.get("chunk"))}
 
 
 def progress_message(folder: str | Path) -> str:
@@ -183,23 +162,22 @@ def choose(dataset: Any, limit: int | None, seed: int) -> list[int]:
         raise ValueError("dataset: expected at least one clip, got none")
     if limit is None or limit >= len(dataset):
         return list(range(len(dataset)))
-    turns, order = Counter(), []
+    drawn, turns = Counter(), {}  # clips so far of each label; for each clip its place among them
     for index in np.random.default_rng(seed).permutation(len(dataset)).tolist():
-        turns[label := dataset.samples[index].label] += 1
-        order.append((turns[label], index))
-    return sorted(index for _, index in sorted(order, key=lambda pair: pair[0])[:limit])
+        drawn[label := dataset.samples[index].label] += 1
+        turns[index] = drawn[label]
+    return sorted(sorted(turns, key=turns.get)[:limit])
 
 
 def explain_clips(model: nn.Module, dataset: Any, indices: Sequence[int], recipe: recipes.MaskRecipe,
                   search: Mapping[str, Any], *, workers: int = 1, on_error: str = "raise", **options) -> list[dict]:
     """Rows of some clips, explained as `search` (of a run.json) says; options: seed, batch_size and progress."""
-    started, names = time.perf_counter(), list(getattr(model, "classes", None) or dataset.classes)
-    rows = []
+    started, names, rows = time.perf_counter(), list(getattr(model, "classes", None) or dataset.classes), []
     for index in indices:
         sample = dataset.samples[index]
         label_name = None if sample.label is None else dataset.classes[sample.label]
         rows.append({"index": index, "id": sample.id, "label": sample.label, "label_name": label_name,
-                     "target": names.index(label_name) if label_name in names else None})  # fmt: skip
+                     "target": names.index(label_name) if label_name in names else None})
     try:
         with ThreadPoolExecutor(workers) as pool:
             clips = list(pool.map(lambda index: to_clip(dataset[index][0]), indices))
@@ -212,7 +190,7 @@ def explain_clips(model: nn.Module, dataset: Any, indices: Sequence[int], recipe
             raise
         if half := len(rows) // 2:  # look for the clip in both halves
             return [row for part in (indices[:half], indices[half:]) for row in explain_clips(
-                model, dataset, part, recipe, search, workers=workers, on_error=on_error, **options)]  # fmt: skip
+                model, dataset, part, recipe, search, workers=workers, on_error=on_error, **options)]
         rows[0]["error"] = str(error)
     return [{**row, "seconds": (time.perf_counter() - started) / len(rows)} for row in rows]
 
@@ -231,21 +209,19 @@ def _explain_rows(model, rows, clips, recipe, search, seed: int = 0, batch_size=
         best = score_windows(model, clips, classes, scores[range(len(ids)), classes], recipe, kind, batch_size, ids)
         options |= {"start": best.starts} if search["start"] == "best-window" else {}
     explanations = explain(model, clips, targets, recipe, kind, ids=ids, batch_size=batch_size, progress=progress,
-                           **options)  # fmt: skip
+                           **options)
     masks = torch.stack([each.mask for each in explanations])
     classes = torch.tensor([each.explained for each in explanations])
-    score = partial(score_masks, model, clips, targets=classes, recipe=recipe, batch_size=batch_size)
-    losses = [each.losses[-1] for each in explanations] if exact else (
-        penalty(masks, recipe) + score(masks, perturbation=kind))  # fmt: skip
-    frozen, kept = score(torch.ones_like(masks)), score(1 - masks) if exact else None
+    frozen, scores = (score_masks(model, clips, frames, classes, recipe, how, batch_size) for frames, how in (
+        (torch.ones_like(masks), "freeze"), (1 - masks, "freeze") if exact else (masks, kind)))
+    losses = penalty(masks, recipe) + scores
     for i, (row, each) in enumerate(zip(rows, explanations, strict=True)):
-        row |= {key: getattr(each, key) for key in ("guess", "P", "explained", "OS", "FS", "RS", "CS")}
-        row |= {"mask": masks[i].tolist(), "loss": float(losses[i]), "frozen": float(frozen[i]),
+        first, last = float(each.losses[0]), float(each.losses[-1])
+        row |= {key: getattr(each, key) for key in "guess P explained OS FS RS CS bound proven".split()}
+        row |= {"mask": each.mask.tolist(), "frozen": float(frozen[i]), "loss": last if exact else float(losses[i]),
                 "map": each.map.half().numpy() if search["maps"] else None}
-        if exact:
-            row |= {"bound": each.bound, "proven": each.proven, "forwards": each.steps, "kept": float(kept[i])}
-        else:
-            row |= {"steps": each.steps, "first_loss": float(each.losses[0]), "last_loss": float(each.losses[-1])}
+        row |= {"forwards": each.steps, "kept": float(scores[i])} if exact else {
+            "steps": each.steps, "first_loss": first, "last_loss": last}
         if search["certify"]:
             on, loss = best.masks[i].nonzero()[:, 0].tolist(), float(best.losses[i])
             row |= {"window_first": on[0], "window_last": on[-1], "window_loss": loss, "regret": row["loss"] - loss}
@@ -264,13 +240,13 @@ def _describe_data(dataset: Any, chosen: list[int], seed: int) -> dict[str, Any]
 def _describe_model(model: nn.Module, name: str | None) -> dict[str, Any]:
     """Name, config, training and hashes: `weights` of the tensors, `file` of the file they came from."""
     config, record = (value if isinstance(value := getattr(model, key, None), Mapping) else {}
-                      for key in ("config", "record"))  # fmt: skip
-    training = {key: record.get(key) for key in ("seed", "command", "versions", "data")}
-    training |= {"top1": (record.get("metrics") or {}).get("top1")}
+                      for key in ("config", "record"))
+    training = {**record, "top1": (record.get("metrics") or {}).get("top1")}
     return {"name": name or model_name(model), "config": config, "weights": weights_hash(model),
             "file": record.get("sha256"), "trained_with": record.get("recipe"),
             "classes": getattr(model, "classes", None),
-            "training": {key: value for key, value in training.items() if value is not None}}  # fmt: skip
+            "training": {key: training[key] for key in ("seed", "command", "versions", "data", "top1")
+                         if training.get(key) is not None}}
 
 
 def _open(folder: Path, run: dict[str, Any]) -> dict[str, Any]:
@@ -281,11 +257,10 @@ def _open(folder: Path, run: dict[str, Any]) -> dict[str, Any]:
         return run
     known = read_run(folder)
     before, now = ({f"{part}.{key}": value for part in ("recipe", "search", "model", "data", "shards")
-                    for key, value in each[part].items()} for each in (known, run))  # fmt: skip
+                    for key, value in each[part].items() if f"{part}.{key}" not in _IGNORED} for each in (known, run))
     if differing := [f"{key} was {before.get(key)!r:.60}, is {now.get(key)!r:.60}" for key in now | before
-                     if before.get(key) != now.get(key) and key not in _IGNORED]:
-        raise ValueError(f"{folder} holds another run: {'; '.join(differing)}. Continue it as it was begun, or choose "
-                         "another folder")  # fmt: skip
+                     if before.get(key) != now.get(key)]:
+        raise ValueError(f"{folder}: expected this run, got another one: {'; '.join(differing)}; choose another folder")
     return known
 
 
@@ -294,15 +269,22 @@ def _shard_paths(folder: Path, run: Mapping[str, Any]) -> list[Path]:  # one for
 
 
 def _write_shard(path: Path, rows: list[dict], exact: bool) -> None:
-    arrow, maps = import_extra("pyarrow"), []
+    maps = []
     for row in rows:
-        if (heat_map := row.pop("map", None)) is not None:
-            row["map"] = len(maps)
-            maps.append(heat_map)
+        if row.get("map") is not None:
+            maps.append(row["map"])
+            row["map"] = len(maps) - 1
     if maps:
         with atomic_path(path.with_suffix(".npy")) as part, open(part, "wb") as file:
             np.save(file, np.stack(maps), allow_pickle=False)
-    schema = arrow.schema([(name, arrow.list_(arrow.float32()) if kind == "mask" else getattr(arrow, kind)())
-                           for name, kind in (COLUMNS | (EXACT_COLUMNS if exact else {})).items()])  # fmt: skip
+    write_rows(path, rows, COLUMNS | EXACT_COLUMNS if exact else COLUMNS)
+
+
+def write_rows(path: str | Path, rows: list[dict], columns: Mapping[str, str], **options) -> None:
+    """Write a Parquet file of columns with these kinds; options: metadata and compression."""
+    arrow, parquet = import_extra("pyarrow"), import_extra("pyarrow.parquet")
+    kinds = {"mask": arrow.list_(arrow.float32()), "frames": arrow.list_(arrow.int8())}
+    schema = arrow.schema([(name, kinds.get(kind) or getattr(arrow, kind)()) for name, kind in columns.items()],
+                          options.pop("metadata", None))
     with atomic_path(path) as part:
-        import_extra("pyarrow.parquet").write_table(arrow.Table.from_pylist(rows, schema=schema), part)
+        parquet.write_table(arrow.Table.from_pylist(rows, schema=schema), part, **options)

@@ -36,7 +36,7 @@ def paired(first, second, clusters: Sequence, *, resamples: int = RESAMPLES) -> 
                          f"{len(first)} and {np.isfinite(second).sum()} of {len(second)}; leave out the other clips")
     difference = first - second
     return Paired(first.mean(), second.mean(), difference.mean(), *interval(difference, clusters, resamples=resamples),
-                  *signed_rank(difference), len(first), len(set(clusters)))  # fmt: skip
+                  *signed_rank(difference), len(first), len(set(clusters)))
 
 
 def interval(values, clusters: Sequence, statistic: Callable | None = None, *, level: float = LEVEL,
@@ -50,7 +50,7 @@ def interval(values, clusters: Sequence, statistic: Callable | None = None, *, l
     names, places = np.unique(np.asarray(list(clusters)), return_inverse=True)
     if len(places) != columns.shape[1] or len(names) < 2:
         raise ValueError(f"clusters: expected the classes, two or more, of {columns.shape[1]} clips, got {len(names)} "
-                         f"of {len(places)} clips")  # fmt: skip
+                         f"of {len(places)} clips")
     sums = [np.bincount(places, weights=column) for column in (*columns, np.ones(len(places)))]
 
     def of_sums(*drawn, axis=-1):
@@ -60,7 +60,7 @@ def interval(values, clusters: Sequence, statistic: Callable | None = None, *, l
 
     drawn = import_extra("scipy.stats").bootstrap(
         sums, of_sums, n_resamples=resamples, paired=True, vectorized=True, confidence_level=1 - level,
-        method="percentile", random_state=np.random.default_rng(0))  # fmt: skip
+        method="percentile", random_state=np.random.default_rng(0))
     return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
 
 

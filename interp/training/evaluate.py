@@ -61,4 +61,4 @@ def evaluate(model: nn.Module, dataset: Any, reverse: bool = False, *, batch_siz
     f1 = 2 * confusion.diagonal() / total.clamp(min=1)  # 0 for a class that neither occurs nor is predicted
     return {"count": count, "loss": loss / count, "top1": int(confusion.diagonal().sum()) / count,
             "top5": in_top5 / count, "f1": f1.tolist(), "macro_f1": float(f1[confusion.sum(1) > 0].mean()),
-            "confusion": confusion.tolist()}  # fmt: skip
+            "confusion": confusion.tolist()}

@@ -91,9 +91,9 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
         about = {"recipe": recipes.asdict(recipe), "versions": log.versions(), "command": command, "seed": seed,
                  "precision": precision, "parameters": sum(p.numel() for p in model.parameters()),
                  "data": {"train": loader.describe(), "validation": loaders[1].describe()},
-                 "initial": getattr(model, "record", None)}  # of weights that are not drawn  # fmt: skip
+                 "initial": getattr(model, "record", None)}  # of weights that are not drawn
         identity = about["recipe"] | {"seed": seed, "clips": len(loader), "batch": batch,
-                                      "config": getattr(model, "config", None)}  # fmt: skip
+                                      "config": getattr(model, "config", None)}
         first, best = 0, {}
         if (out / LAST).exists():
             first, best = _restore(out, identity if resume else None, model, optimizer, schedulers)
@@ -148,7 +148,7 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
             line = {"epoch": epoch, "train_loss": loss / max(count, 1), "train_accuracy": right / max(count, 1),
                     **{f"val_{key}": scores[key] for key in ("loss", "top1", "top5", "macro_f1")},
                     "val_top1_reversed": backwards["top1"], "lr": rate, "seconds": round(so_far, 3),
-                    "clips_per_second": round(steps * batch / so_far, 2), "waiting": round(waiting, 4)}  # fmt: skip
+                    "clips_per_second": round(steps * batch / so_far, 2), "waiting": round(waiting, 4)}
             if by_epoch:
                 by_epoch.step(scores["top1"])
             is_best = not best or (scores["top1"], -scores["loss"]) > (best["top1"], -best["loss"])

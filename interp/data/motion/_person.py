@@ -29,13 +29,13 @@ STYLES = {
                 "elbow": (1.2, 1.7), "lean": (0.06, 0.14), "bounce": (0.015, 0.03)},
     "running": {"speed": (1.55, 2.05), "stride": (0.58, 0.78), "knee": (1.7, 2.2), "arm": (0.7, 1.1),
                 "elbow": (1.3, 1.8), "lean": (0.14, 0.28), "bounce": (0.02, 0.045)},
-}  # fmt: skip
+}
 AT_EASE = dict.fromkeys(("stride", "knee", "arm", "elbow", "lean", "bounce", "height", "one_sided"), 0.0)
 GAITS = {"walking": 2.0, "jogging": 2.2, "running": 2.1}  # a cycle's length for each sine of the stride
 LIGHT = np.float32([-0.45, -0.89])  # the direction that it comes from, on the canvas
 # The range of each property: proportions (1 is the mean) and greys of the skin and the hair.
 BODY = {"stature": (0.92, 1.07), "width": (0.85, 1.2), "head": (0.92, 1.1), "legs": (0.95, 1.06),
-        "skin": (0.5, 0.82), "hair": (0.05, 0.4)}  # fmt: skip
+        "skin": (0.5, 0.82), "hair": (0.05, 0.4)}
 # A capsule from a to b, (n, 2), of the radii ra and rb (n,), in body heights or pixels.
 Limb = namedtuple("Limb", "name a b ra rb grey")
 
@@ -148,7 +148,7 @@ def change_clothes(body: SimpleNamespace, rng: np.random.Generator, heavy: bool)
     coat, bag, hat = rng.random() < 0.6, rng.random() < 0.5, rng.random() < 0.4
     clothes = {"top": top, "bottom": bottom, "shoes": shoes, "short_sleeves": short and not heavy,
                "coat": heavy and coat, "bag": rng.uniform(0.05, 0.7) * (heavy and bag),
-               "hat": rng.uniform(0.05, 0.8) * (heavy and hat)}  # fmt: skip
+               "hat": rng.uniform(0.05, 0.8) * (heavy and hat)}
     return SimpleNamespace(**vars(body) | clothes)
 
 
@@ -157,7 +157,7 @@ def build(body: SimpleNamespace, joints: dict[str, np.ndarray], facing: float) -
     pi/2 looks to the right of the picture, -pi/2 to the left."""
     sine, cosine = np.sin(facing), np.cos(facing)
     flat = {name: np.stack([joint[:, 0] * sine + joint[:, 1] * cosine, joint[:, 2]], axis=1)
-            for name, joint in joints.items()}  # fmt: skip
+            for name, joint in joints.items()}
     limbs, count, w, r = [], len(flat["neck"]), body.width, 0.047 * body.head
     far, near = ("left", "right") if sine > 0 else ("right", "left")
     forearm = body.skin if body.short_sleeves else body.top * 0.97
@@ -211,7 +211,7 @@ def place(limbs: list[Limb], x: np.ndarray, y: np.ndarray, height: np.ndarray) -
         return rounded(np.stack([x + end[:, 0] * height, y - end[:, 1] * height], axis=1))
 
     return [limb._replace(a=moved(limb.a), b=moved(limb.b), ra=rounded(limb.ra * height), rb=rounded(limb.rb * height))
-            for limb in limbs]  # fmt: skip
+            for limb in limbs]
 
 
 def extent(limbs: list[Limb]) -> np.ndarray:

@@ -15,7 +15,7 @@ COLOURS = {
     "green": (0.20, 0.55, 0.25), "teal": (0.12, 0.55, 0.55), "blue": (0.16, 0.30, 0.72),
     "purple": (0.48, 0.24, 0.60), "pink": (0.88, 0.52, 0.64), "brown": (0.42, 0.27, 0.16),
     "white": (0.90, 0.89, 0.86), "grey": (0.50, 0.50, 0.50), "black": (0.10, 0.10, 0.11),
-}  # fmt: skip
+}
 SHAPES = ("ball", "box", "cushion", "triangle", "tile", "bottle", "ring")
 PATTERNS = ("plain", "striped", "checked", "dotted", "mottled")
 SKINS = ((0.92, 0.74, 0.62), (0.83, 0.62, 0.48), (0.66, 0.46, 0.33), (0.45, 0.30, 0.21), (0.30, 0.19, 0.14))
@@ -36,7 +36,7 @@ def random_thing(rng: np.random.Generator, low: float = 0.07, high: float = 0.14
     colour = tuple(np.clip(np.array(COLOURS[first]) + rng.normal(0, 0.05, 3), 0.03, 0.97))
     angle, frequency, light = rng.uniform(-np.pi, np.pi), rng.uniform(2.0, 5.0), rng.uniform(-np.pi, np.pi)
     return Thing(shape, half, float(np.hypot(*half)), angle, colour, COLOURS[second], pattern, frequency, light,
-                 name=f"a {first} {pattern} {shape}")  # fmt: skip
+                 name=f"a {first} {pattern} {shape}")
 
 
 def random_hand(rng: np.random.Generator) -> Hand:
@@ -170,7 +170,7 @@ def draw_hand(canvas: np.ndarray, hand: Hand, tip: np.ndarray, side: int) -> Non
         return np.hypot(u - sx - along * dx, v - sy - along * dy) - radius * side
 
     fingers = [bar(palm, tip + across * size * hand.spread * k * 1.6 + away * size * 0.25 * abs(k), size * 0.3)
-               for k in (-1.5, -0.5, 0.5, 1.5)]  # fmt: skip
+               for k in (-1.5, -0.5, 0.5, 1.5)]
     distance = np.minimum.reduce([*fingers, bar(palm, wrist, size * 0.85)])
     _fill(canvas, bar(wrist, elbow, size * 1.05), hand.sleeve)
     _fill(canvas, distance - 0.6, tuple(0.45 * c for c in hand.skin), 0.6)  # a dark rim

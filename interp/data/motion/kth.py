@@ -71,7 +71,7 @@ class Script:
         interval = [round(self.start / FPS, 4), round(self.end / FPS, 4)]
         camera, zoom = np.round(self.camera[:n], 4).tolist(), np.round(self.zoom[:n], 4).tolist()
         return {"label": self.action, "fps": FPS, "frames": n, "interval": interval, "objects": objects,
-                "camera": camera, "zoom": zoom}  # fmt: skip
+                "camera": camera, "zoom": zoom}
 
 
 def _check(subject: int, action: str, setting: int, repetition: int, seed: int, size: tuple[int, int] = SIZE) -> None:
@@ -85,7 +85,7 @@ def _check(subject: int, action: str, setting: int, repetition: int, seed: int, 
     height, width = size
     if height % 2 or width % 2 or not 32 <= height <= 224 or abs(width - height * 4 / 3) > height / 15:
         raise ValueError(f"expected an even height of 32 to 224 pixels and an even width that is about 4/3 of it, such "
-                         f"as 120x160, got the size {height}x{width}")  # fmt: skip
+                         f"as 120x160, got the size {height}x{width}")
 
 
 def write_script(subject: int, action: str, setting: int, repetition: int, seed: int = 0) -> Script:
@@ -147,7 +147,7 @@ def write_script(subject: int, action: str, setting: int, repetition: int, seed:
     box = _person.extent(script.placed())[:frames]
     seen = np.flatnonzero((box[:, 2] > 2) & (box[:, 0] < SIZE[1] - 2))
     return replace(script, start=float(seen[0]) if mode in ("enter", "cross") else start,
-                   end=float(seen[-1]) if mode in ("leave", "cross") else end)  # fmt: skip
+                   end=float(seen[-1]) if mode in ("leave", "cross") else end)
 
 
 def _path(mode, way, gone, zoom, interval, limbs, height, aside) -> np.ndarray:
@@ -170,7 +170,7 @@ def _path(mode, way, gone, zoom, interval, limbs, height, aside) -> np.ndarray:
 
 
 def render_sequence(subject: int, action: str, setting: int, repetition: int = 1, seed: int = 0,
-                    size: tuple[int, int] = SIZE) -> tuple[np.ndarray, dict]:  # fmt: skip
+                    size: tuple[int, int] = SIZE) -> tuple[np.ndarray, dict]:
     """Draw one sequence: its frames, uint8 (n, H, W, 3), and its truth (see `Script.truth`).
 
     Args:
@@ -188,7 +188,7 @@ def render_sequence(subject: int, action: str, setting: int, repetition: int = 1
 
 def generate(root, subjects: int | Iterable[int] = 25, settings: Iterable[int] = SETTINGS, repetitions: int = 4,
              seed: int = 0, size: tuple[int, int] = SIZE, workers: int | None = None,
-             progress: bool = True) -> Path:  # fmt: skip
+             progress: bool = True) -> Path:
     """Write the dataset below `root`, and return its Path. Videos that exist are kept, so that a call can be repeated.
 
     Args:
@@ -203,14 +203,14 @@ def generate(root, subjects: int | Iterable[int] = 25, settings: Iterable[int] =
     subjects, settings = _subject_numbers(subjects), sorted(set(settings))
     root, size = Path(root), tuple(int(side) for side in size)
     jobs = [(root, subject, action, setting, repetitions, seed, size)
-            for subject in subjects for action in CLASSES for setting in settings]  # fmt: skip
+            for subject in subjects for action in CLASSES for setting in settings]
     if not jobs:
         raise ValueError(f"expected one of each at least, got the subjects {subjects} and settings {settings}")
     for _, *sequence in jobs:
         _check(*sequence)
     claim(root, root / RECIPE, {"version": VERSION, "seed": seed, "size": list(size), "repetitions": repetitions})
     videos = run_jobs(_write_video, jobs, workers, total=len(jobs), unit="video", desc=f"motion in {root}",
-                      disable=not progress)  # fmt: skip
+                      disable=not progress)
     atomic_write(root / TRUTH, json.dumps({name: truth for _, truths in videos for name, truth in truths.items()}))
     step = len(settings) * len(CLASSES)  # KTH's list has an empty line after each subject
     lines = [line + "\n" * (number % step == 0) for number, (line, _) in enumerate(videos, 1)]
@@ -231,7 +231,7 @@ def _render(script: Script, key: tuple, size: tuple[int, int]) -> np.ndarray:
         return _person.rounded(np.stack([end[:, 0] + slant * up, y - 0.12 * up], axis=1))
 
     shadow = [limb._replace(a=laid(limb.a), b=laid(limb.b), grey=dark) for limb in limbs
-              if limb.name.endswith(("foot", "shank", "thigh", "trunk", "side"))]  # fmt: skip
+              if limb.name.endswith(("foot", "shank", "thigh", "trunk", "side"))]
     _person.draw(canvas, shadow, shadow=True)
     _person.draw(canvas, limbs)
     gain, level = rng.uniform(0.85, 1.12), rng.uniform(0.004, 0.015)

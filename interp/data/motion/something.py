@@ -66,7 +66,7 @@ class Script:
             objects.append({"name": name, "box": boxes})
         interval = [round(self.start / FPS, 4), round(self.end / FPS, 4)]
         return {"label": self.label, "fps": FPS, "frames": self.num_frames, "interval": interval, "objects": objects,
-                "camera": np.round(self.camera, 4).tolist()}  # fmt: skip
+                "camera": np.round(self.camera, 4).tolist()}
 
 
 def write_script(label: str, rng: np.random.Generator) -> Script:
@@ -81,7 +81,7 @@ def write_script(label: str, rng: np.random.Generator) -> Script:
         things=[(thing, path[order]) for thing, path in script.things],
         hands=[(hand, path[order]) for hand, path in script.hands],
         heaps=[(x, y, radius[order]) for x, y, radius in script.heaps],
-    )  # fmt: skip
+    )
 
 
 def _written(label: str, rng: np.random.Generator) -> Script:
@@ -180,7 +180,7 @@ def _meet(script: Script, rng: np.random.Generator, progress: np.ndarray) -> lis
         gap = far + (near - far) * (progress if script.label == CLOSER else 1 - progress)
     middle = rng.uniform(0.38, 0.62, 2)
     return [(first, middle + np.outer(rest - share * gap - back, axis) + across * lane / 2),
-            (second, middle + np.outer(rest + (1 - share) * gap + forth, axis) - across * lane / 2)]  # fmt: skip
+            (second, middle + np.outer(rest + (1 - share) * gap + forth, axis) - across * lane / 2)]
 
 
 def _handle(script: Script, rng: np.random.Generator, u: np.ndarray) -> list:
@@ -235,7 +235,7 @@ def render_clip(split: str, index: int, seed: int = 0, size: int = 64) -> tuple[
 
 
 def generate(root, num_train: int = 1000, num_validation: int = 240, seed: int = 0, size: int = 64,
-             workers: int | None = None, progress: bool = True) -> Path:  # fmt: skip
+             workers: int | None = None, progress: bool = True) -> Path:
     """Write the dataset below `root`, and return its Path. Clips that exist are kept, so that a call can be repeated.
 
     Args:
@@ -254,10 +254,10 @@ def generate(root, num_train: int = 1000, num_validation: int = 240, seed: int =
     videos.mkdir(parents=True, exist_ok=True)
     claim(root, labels / "recipe.json", {"version": VERSION, "seed": seed, "size": size})
     jobs = [(split, i, seed, size, str(videos / f"{FIRST_ID[split] + i}.webm"))
-            for split in SPLITS for i in range(counts[split])]  # fmt: skip
+            for split in SPLITS for i in range(counts[split])]
     missing = [job for job in jobs if not os.path.exists(job[-1])]
     run_jobs(_write_clip, missing, workers, total=len(jobs), initial=len(jobs) - len(missing), unit="clip",
-             desc=f"motion in {root}", disable=not progress)  # fmt: skip
+             desc=f"motion in {root}", disable=not progress)
     _write_labels(labels, counts, seed)
     return root
 

@@ -17,13 +17,13 @@ from interp.training.log import versions
 
 __all__ = ["CHECKS", "EvaluationSample", "baselines", "between_clip_correlation", "difference_window",
            "fit_permuted_labels", "of_rows", "open_run", "random_masks_test", "rank_correlation", "read", "run",
-           "shipped"]  # fmt: skip
+           "shipped"]
 
 FORMAT = 1  # of checks.json
 # By their names in the files: from a sample to (numbers, values of each clip, whether masks and maps pass).
 CHECKS = {"layers": randomised.random_layers, "labels": randomised.permuted_labels, "random": random_masks_test,
           "rivals": baselines, "starts": compared.starts, "lambdas": compared.lambdas,
-          "perturbations": compared.perturbations, "soft": compared.binary_masks_test}  # fmt: skip
+          "perturbations": compared.perturbations, "soft": compared.binary_masks_test}
 WORDS = {True: "passed", False: "failed", None: "not decided"}
 
 
@@ -67,7 +67,7 @@ def run(sample: EvaluationSample, out: str | Path, only: Sequence[str] | None = 
         io.atomic_write_json(path, plain({
             "check": name, "numbers": numbers, "clips": {"id": sample.ids, "class": sample.classes, **clips},
             "verdicts": {kind: {"word": WORDS[value]} for kind, value in passed.items()}, "settings": settings,
-            "seconds": time.perf_counter() - start, "versions": versions()}))  # fmt: skip
+            "seconds": time.perf_counter() - start, "versions": versions()}))
     checks = {name: read_json(path) for name in CHECKS if (path := out / f"{name}.json").exists()}
     report = {"format": FORMAT, "about": sample.about, "checks": checks, "left_out": left_out, "versions": versions()}
     io.atomic_write_json(out / "checks.json", plain(report))

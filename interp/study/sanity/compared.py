@@ -30,12 +30,12 @@ def random_masks_test(sample: EvaluationSample) -> tuple[dict, dict, dict]:
     alone = (lengths == 0) | (lengths == masks.shape[1])  # no other mask has this length
     values, numbers = {"found": scores, "length": lengths}, {"beaten": {}, "beaten_by_loss": {}}
     drawn = [random_masks(mask, seeded(sample.seed, f"lot:{name}"))  # the purpose as in the shipped record
-             for mask, name in zip(masks, sample.ids, strict=True)]  # fmt: skip
+             for mask, name in zip(masks, sample.ids, strict=True)]
     for kind, others in zip(("scattered", "runs"), map(torch.stack, zip(*drawn, strict=True)), strict=True):
         other_scores = sample.scores(others)  # (B, DRAWN)
         other_losses = torch.stack([penalty(rows, sample.recipe) for rows in others]) + other_scores
         row = {"score": other_scores.mean(dim=1), "share": share_beaten(scores, other_scores),
-               "loss": share_beaten(losses, other_losses)}  # fmt: skip
+               "loss": share_beaten(losses, other_losses)}
         row = {f"{key}_{kind}": torch.where(alone, torch.nan, value) for key, value in row.items()}
         numbers["beaten"][kind] = row[f"share_{kind}"].nanquantile(0.5)
         numbers["beaten_by_loss"][kind] = row[f"loss_{kind}"].nanquantile(0.5)
@@ -47,22 +47,22 @@ def random_masks_test(sample: EvaluationSample) -> tuple[dict, dict, dict]:
 def baselines(sample: EvaluationSample) -> tuple[dict, dict, dict]:
     """The binary mask beside the central start, the best window and the frames of the largest difference."""
     arguments = {"model": sample.model, "clips": sample.clips, "targets": sample.explained, "recipe": sample.recipe,
-                 "batch_size": sample.batch_size}  # fmt: skip
+                 "batch_size": sample.batch_size}
     lengths = measures.length(sample.binary_masks).tolist()
     central = find_masks(**arguments | {"recipe": dataclasses.replace(sample.recipe, iterations=1)}).starts > 0
     masks = {"found": sample.binary_masks, "central": central.float(), "window": best_windows(**arguments).masks,
-             "difference": torch.stack([*map(difference_window, sample.clips, lengths)])}  # fmt: skip
+             "difference": torch.stack([*map(difference_window, sample.clips, lengths)])}
     values = {}
     for name, rows in masks.items():
         scores = sample.scores(rows)
         values |= {f"{name}_score": scores, f"{name}_loss": penalty(rows, sample.recipe) + scores,
-                   f"{name}_length": measures.length(rows)}  # fmt: skip
+                   f"{name}_length": measures.length(rows)}
         if sample.known is not None:
             values[f"{name}_agreement"] = measures.agreement(rows, sample.known)
             values["chance_agreement"] = measures.chance_agreement(sample.binary_masks, sample.known)
     gaps = {f"{key}_to_{name}": values[f"found_{key}"] - values[f"{name}_{key}"]
             for name in ("central", "window", "difference") for key in ("score", "loss", "agreement")
-            if f"{name}_{key}" in values}  # fmt: skip
+            if f"{name}_{key}" in values}
     numbers = sample.means(values | gaps)
     rule = numbers["loss_to_central"], numbers["score_to_difference"]
     passed = all(gap["high"] < 0 for gap in rule) or (False if any(gap["low"] > 0 for gap in rule) else None)
@@ -86,17 +86,17 @@ def starts(sample: EvaluationSample) -> tuple[dict, dict, dict]:
         raise Missing("an exact search has no start")
     stop = Stop(patience=30, tolerance=0.01, minimum=60)  # from a random start the loss falls in stairs
     masks = [sample.search(start="random", generator=seeded(sample.seed, f"start:{k}"), stop=stop)
-             for k in range(STARTS)]  # fmt: skip
+             for k in range(STARTS)]
     losses = torch.stack([penalty(rows, sample.recipe) + sample.scores(rows) for rows in masks])  # (STARTS, B)
     least, best = losses.min(dim=0)
     best_masks = torch.stack(masks)[best, torch.arange(len(best))]
     values = {"overlap": torch.stack([overlap(a, b) for a, b in combinations(masks, 2)]).mean(0), "least": least,
               "chance": torch.stack([measures.chance_agreement(a, b > 0.5) for a, b in combinations(masks, 2)]).mean(0),
-              "spread": losses.amax(0) - least}  # fmt: skip
+              "spread": losses.amax(0) - least}
     for name, rows in (("central", sample.search(start="central", stop=stop)), ("window", sample.unchanged)):
         loss, same = penalty(rows, sample.recipe) + sample.scores(rows), overlap(rows, best_masks)
         values |= {f"{name}_loss": loss, f"{name}_no_worse": (loss <= least * (1 + SAME)).float(),
-                   f"{name}_overlap": same, f"{name}_same": (same >= ALIKE).float()}  # fmt: skip
+                   f"{name}_overlap": same, f"{name}_same": (same >= ALIKE).float()}
     numbers = sample.means(values)
     return numbers, values, {"masks": numbers["overlap"]["mean"] >= ALIKE}
 
@@ -105,7 +105,7 @@ def lambdas(sample: EvaluationSample) -> tuple[dict, dict, dict]:
     """lambda1, the price of a frame, and lambda2, that of an edge, each halved and doubled."""
     changes = {f"{key} {word}": {"recipe": dataclasses.replace(sample.recipe, **{key: factor * price})}
                for key, price in (("lambda1", sample.recipe.lambda1), ("lambda2", sample.recipe.lambda2))
-               for word, factor in (("halved", 0.5), ("doubled", 2.0))}  # fmt: skip
+               for word, factor in (("halved", 0.5), ("doubled", 2.0))}
     numbers, clips, passed = _compare_searches(sample, changes)
     return numbers | {"length": sample.means({"length": clips["length"]})["length"]}, clips, passed
 
@@ -161,7 +161,7 @@ def _compare_searches(sample: EvaluationSample, changes: dict[str, dict]) -> tup
         values = {"overlap": overlap(masks, unchanged), "length": measures.length(masks),
                   "change": measures.length(masks) - clips["length"],
                   "drop": sample.originals - sample.scores(masks, change.get("perturbation", "freeze")),
-                  "strangers": measures.chance_agreement(masks, unchanged > 0.5)}  # fmt: skip
+                  "strangers": measures.chance_agreement(masks, unchanged > 0.5)}
         if sample.known is not None:
             values["agreement"] = measures.agreement(masks, sample.known)
             values["chance"] = measures.chance_agreement(masks, sample.known)

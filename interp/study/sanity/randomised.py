@@ -48,7 +48,7 @@ def random_layers(sample: EvaluationSample) -> tuple[dict, dict, dict]:
     chance = {kind: between_clip_correlation(values) for kind, values in trained.items()}
     return ({"stages": names, "median": median, "flat": flat, "chance": chance},
             {kind: torch.stack(rows, dim=1) for kind, rows in clips.items()},
-            {kind: _differs(median[kind][-1]) for kind in trained})  # fmt: skip
+            {kind: _differs(median[kind][-1]) for kind in trained})
 
 
 def permuted_labels(sample: EvaluationSample, folder: str | Path, clips: int = 240, epochs: int = 40,
@@ -67,7 +67,7 @@ def permuted_labels(sample: EvaluationSample, folder: str | Path, clips: int = 2
     shown = original.subset(results.choose(original, len(sample.ids), sample.seed))
     frames, known = load_clips(shown)
     sample = dataclasses.replace(sample, clips=frames, ids=shown.ids,
-                                 classes=[shown.classes[row.label] for row in shown.samples])  # fmt: skip
+                                 classes=[shown.classes[row.label] for row in shown.samples])
     explanations, values = {"masks": [], "maps": []}, {}
     for name, model in models.items():
         targets = predict(model, frames, sample.batch_size, sample.ids).argmax(dim=1)
@@ -140,7 +140,7 @@ def permute_labels(dataset: Any, count: int, seed: int = 0) -> tuple[Any, Any]:
     permuted, order = copy.copy(original), torch.randperm(len(labels), generator=seeded(seed, "labels"))
     permuted.name = f"{dataset.name}, labels permuted"
     permuted.samples = [dataclasses.replace(sample, label=labels[i])
-                        for sample, i in zip(original.samples, order, strict=True)]  # fmt: skip
+                        for sample, i in zip(original.samples, order, strict=True)]
     return original, permuted
 
 
@@ -152,14 +152,14 @@ def fit_permuted_labels(model: nn.Module, train_set: Any, folder: str | Path, ep
         raise Missing(f"{type(model).__name__} does not say how it was trained; give a trained model as --permuted")
     recipe = recipes.from_dict(record["recipe"])
     recipe = recipes.change(recipe, name=f"{recipe.name}_permuted", epochs=epochs, augment=False, dropout=0.0,
-                            label_smoothing=0.0, weight_decay=0.0, batch_size=min(16, recipe.batch_size))  # fmt: skip
+                            label_smoothing=0.0, weight_decay=0.0, batch_size=min(16, recipe.batch_size))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         new = build(config | {"dropout": 0.0, "num_classes": len(train_set.classes)})
     watched = train_set.subset(range(min(48, len(train_set))))
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for verdicts
         training.train(recipe, train_set, watched, folder, resume=True, device=next(model.parameters()).device,
-                       workers=workers, seed=seed, model=new)  # fmt: skip
+                       workers=workers, seed=seed, model=new)
     return weights.read(Path(folder) / "best.safetensors")
 
 

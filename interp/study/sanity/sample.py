@@ -61,7 +61,7 @@ class EvaluationSample:
         """Score (B,) of each clip under its own mask (B,T), or (B,N) under its own masks (B,N,T)."""
         rows = masks.to(self.clips).reshape(len(masks), -1, masks.shape[-1])
         scores = [score_table(self.model, clip[None], row, target[None], self.recipe, perturbation, self.batch_size)
-                  for clip, row, target in zip(self.clips, rows, self.explained, strict=True)]  # fmt: skip
+                  for clip, row, target in zip(self.clips, rows, self.explained, strict=True)]
         return torch.cat(scores).reshape(masks.shape[:-1])
 
     def search(self, **changes: Any) -> Tensor:
@@ -84,7 +84,7 @@ class EvaluationSample:
         model, targets = model or self.model, self.explained if targets is None else targets
         search = self.about.get("search", {})
         grad_cam = partial(gradcam.compute_maps, model, layer=search.get("layer"),
-                           weights=search.get("weights", "clip"), upsample=False)  # fmt: skip
+                           weights=search.get("weights", "clip"), upsample=False)
         maps = map_batches(model, grad_cam, self.clips, targets, batch_size=self.batch_size)
         return gradcam.normalise(maps.float())
 
@@ -116,7 +116,7 @@ def open_run(folder: str | Path, model: nn.Module, dataset: Any, *, clips: int =
     rows = table.loc[ids, ["class", "explained", "OS", "mask"]].reset_index().to_dict("records")
     keys = {"model": ("name", "weights", "file"), "data": ("kind", "split", "files", "num_frames", "size")}
     about = {part: {key: about[part].get(key) for key in names} for part, names in keys.items()} | {
-        "recipe": about["recipe"], "search": about["search"], "clips": plain(rows)}  # fmt: skip
+        "recipe": about["recipe"], "search": about["search"], "clips": plain(rows)}
     return of_rows(about, model, dataset, seed=seed, **options)
 
 
@@ -127,7 +127,7 @@ def of_rows(about: Mapping[str, Any], model: nn.Module, dataset: Any, clips: int
     ids, classes, *numbers = ([row[key] for row in rows] for key in ("id", "class", "explained", "OS", "mask"))
     shown, known = load_clips(_select(dataset, ids))
     sample = EvaluationSample(model, shown, ids, classes, *map(torch.tensor, numbers),
-                              recipes.from_dict(about["recipe"]), known, about=dict(about), **options)  # fmt: skip
+                              recipes.from_dict(about["recipe"]), known, about=dict(about), **options)
     gaps = (sample.scores(torch.zeros_like(sample.masks)) - sample.originals).abs()
     if not gaps.max() <= TOLERANCE:
         raise ValueError(f"clip {sample.ids[gaps.argmax()]}: expected the run's score, got one that differs by "

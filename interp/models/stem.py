@@ -7,8 +7,6 @@ On CPUs this makes a mask search with I3D 1.6 to 1.8 times faster. Axes: clips (
 (B, T*taps, cells*F).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -23,8 +21,8 @@ MOST_BYTES = 32 * 2**20  # of one clip's responses; to read more takes longer th
 class FirstConvolution(NamedTuple):
     """What a model's `first_convolution(size (T,H,W))` returns: the convolution that sees the clips, and nothing else.
 
-    The model calls `convolution(clips in pixel_range, weight, ...)` once. conv3d gives (B,F,T',h,w) and is fast with
-    channels last; conv2d is called with the frames of all clips, time first, and gives (T*B,F,h,w).
+    The model calls `convolution(clips in pixel_range, weight, ...)` once: conv3d, or conv2d with the frames of all
+    clips, time first.
     """
 
     convolution: Callable  # torch.nn.functional.conv3d or conv2d
@@ -51,11 +49,6 @@ class Stem:
         self.filters, self.cells = black.shape[1], black.shape[3:]
         self.black = (black.permute(0, 2, 3, 4, 1) if self.volume else black.transpose(1, 2)).flatten(2)
 
-    @property
-    def bytes(self) -> int:
-        """The size of one clip's responses."""
-        return self.shape[1] * self.taps * self.black.shape[2] * self.black.element_size()
-
     @torch.no_grad()
     def responses(self, clips: Tensor) -> Tensor:
         """Each tap's responses to each frame of the clips: (B, T*taps, cells*F)."""
@@ -63,9 +56,8 @@ class Stem:
         rows = []
         for clip in clips:
             frames = F.pad(clip.transpose(0, 1) * (high - low), self.around)  # (T, C, H, W); `black` has the offset
-            maps = F.conv2d(frames, self.kernels, None, self.first.stride[1:])
-            maps = maps.unflatten(1, (self.taps, self.filters))  # (T, k, F, h, w)
-            maps = maps.permute(0, 1, 3, 4, 2) if self.volume else maps
+            maps = F.conv2d(frames, self.kernels, None, self.first.stride[1:]).unflatten(1, (self.taps, self.filters))
+            maps = maps.permute(0, 1, 3, 4, 2) if self.volume else maps  # from (T, k, F, h, w)
             rows.append(maps.reshape(self.shape[1] * self.taps, -1))
         return torch.stack(rows)
 
@@ -110,4 +102,5 @@ def stem_of(model: nn.Module, clips: Tensor) -> Stem | None:
     if not isinstance(first.weight, nn.Parameter) or first.weight.device.type != "cpu":  # parametrised: a new tensor
         return None
     stem = Stem(model, clips, first)
-    return stem if stem.bytes <= MOST_BYTES else None
+    bytes_of_a_clip = stem.shape[1] * stem.taps * stem.black.shape[2] * stem.black.element_size()
+    return stem if bytes_of_a_clip <= MOST_BYTES else None
