@@ -10,10 +10,11 @@ from torch import nn
 import interp
 from interp import recipes
 from interp.core import perturb
-from interp.core.explanation import explain, frame_runs
+from interp.core.explanation import explain
 from interp.core.gradcam import grad_cam
-from interp.core.inference import clip_shape
 from interp.models import I3D
+from interp.models.network import clip_shape
+from interp.show.figure import frame_runs
 
 SHORT = recipes.MaskRecipe("short", lambda1=0.01, lambda2=0.02, iterations=12)
 

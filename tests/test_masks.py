@@ -10,7 +10,6 @@ from torch import nn
 
 from interp import recipes
 from interp.core import masks, perturb, windows
-from interp.models import CLSTM, I3D
 
 ANSWERS = np.load(Path(__file__).parent / "data" / "search.npz")
 SHORT = dataclasses.replace(recipes.SOMETHING_MASK, iterations=12)
@@ -244,7 +243,6 @@ def test_scores_that_are_not_finite_name_the_clip():
     ({"start": torch.zeros(3, 8)}, r"\(8,\) or \(2, 8\)"),
     ({"perturbation": "melt"}, "freeze, reverse"),
     ({"stop": 3}, "Stop.patience"),
-    ({"precision": "half"}, "one of fp32, bf16"),
     ({"batch_size": 0}, "at least 1"),
     ({"method": "exact", "start": "central"}, "takes no start"),
     ({"method": "exact", "keep_path": True}, "takes no start"),
@@ -264,21 +262,6 @@ def test_any_float_type_of_clip(dtype):
     model, clips = toy(batch=2)
     found = masks.find_masks(model, clips.to(dtype), recipe=SHORT)
     assert found.masks.dtype == torch.float32 and found.masks.isfinite().all()
-
-
-@pytest.mark.parametrize("kind", ["i3d", "clstm"])
-def test_half_precision_moves_the_steps_alone(kind):
-    torch.manual_seed(0)
-    model = I3D(5, width=0.125) if kind == "i3d" else CLSTM(5, num_frames=8, size=32, padding="same", filters=(4,),
-                                                            strides=(2,), pools=(2,))
-    model.eval()
-    clips = torch.rand(2, 3, 8, 32, 32)
-    full, half = (masks.find_masks(model, clips, recipe=SHORT, precision=kind) for kind in ("fp32", "bf16"))
-    assert torch.equal(full.originals, half.originals) and torch.equal(full.starts, half.starts)
-    assert not torch.equal(full.losses[:, 0], half.losses[:, 0])  # the steps did run in bfloat16
-    torch.testing.assert_close(full.losses, half.losses, rtol=0, atol=0.02)
-    perturbed = perturb.apply("freeze", clips, half.masks)
-    torch.testing.assert_close(half.scores, model(perturbed).softmax(1).gather(1, half.targets[:, None])[:, 0])
 
 
 def test_out_of_memory_halves_the_batch():

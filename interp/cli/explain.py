@@ -20,10 +20,10 @@ from interp import io, recipes
 from interp.cli import options
 from interp.core import masks, perturb
 from interp.core.explanation import DEFAULT_METHOD, explain
-from interp.core.inference import clip_shape
 from interp.data import VideoError, probe, to_clip
 from interp.data.dataset import list_left_out
 from interp.data.video import read_with_notes
+from interp.models.network import clip_shape
 from interp.show import figure
 from interp.study import results
 from interp.training.log import versions

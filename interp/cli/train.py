@@ -12,8 +12,8 @@ import sys
 
 from interp import recipes, training
 from interp.cli import options
-from interp.core.inference import PRECISIONS
 from interp.data.loader import KEEP
+from interp.training.distributed import PRECISIONS
 
 HELP = "train I3D or C-LSTM"
 

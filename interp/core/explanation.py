@@ -140,14 +140,3 @@ def explain(model: nn.Module, clips: Tensor, targets=None, recipe: recipes.MaskR
             probabilities=original[i].cpu(), mask=result.masks[i].float().cpu(), map=maps[i], steps=steps,
             losses=(result.losses[i : i + 1] if exact else result.losses[i, :steps]).cpu(), **shared, **proof))
     return explanations
-
-
-def frame_runs(mask: Sequence[int]) -> list[tuple[int, int]]:
-    """The runs of on-frames as (first, last), counted from 1: [0, 1, 1, 0, 1] gives [(2, 3), (5, 5)]."""
-    runs: list[tuple[int, int]] = []
-    for frame, on in enumerate(mask, start=1):
-        if on and runs and runs[-1][1] == frame - 1:
-            runs[-1] = (runs[-1][0], frame)
-        elif on:
-            runs.append((frame, frame))
-    return runs

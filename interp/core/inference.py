@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 BATCH_SIZE = 32  # clips, where the model names no other: more gain nothing on a CPU
-PRECISIONS = ("auto", "bf16", "fp32")
 _BATCH_SIZES_THAT_FIT: weakref.WeakKeyDictionary[nn.Module, int] = weakref.WeakKeyDictionary()
 
 
@@ -158,39 +157,10 @@ def map_slices(model: nn.Module, function: Callable[[slice], object], total: int
     return results
 
 
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
-    """bfloat16 autocast on that device for "bf16", nothing for "fp32"."""
-    return contextlib.nullcontext() if precision == "fp32" else torch.autocast(device.type, dtype=torch.bfloat16)
-
-
-def choose_precision(precision: str, device: torch.device) -> str:
-    """The precision, with "auto" resolved: "bf16" where the processor computes in it, else "fp32"."""
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
-    if precision != "auto":
-        return precision
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # newer than torch 2.4
-    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
-
-
-def clip_shape(model: nn.Module) -> tuple[int, int, int]:
-    """The clip (T,H,W) that a model was made for: by its config, its training record, else 16x64x64."""
-    config, recipe = _mapping(model, "config"), _mapping(model, "record").get("recipe") or {}
-    num_frames = config.get("num_frames") or recipe.get("num_frames") or 16
-    height, width = config.get("size") or recipe.get("size") or (64, 64)
-    return int(num_frames), int(height), int(width)
-
-
 def model_name(model: nn.Module) -> str:
     """The model's name: by its config, else its class."""
-    return _mapping(model, "config").get("model") or type(model).__name__
-
-
-def _mapping(model: nn.Module, name: str) -> Mapping:
-    value = getattr(model, name, None)  # a foreign model's `config` can be anything
-    return value if isinstance(value, Mapping) else {}
+    config = getattr(model, "config", None)  # a foreign model's can be anything
+    return (isinstance(config, Mapping) and config.get("model")) or type(model).__name__
 
 
 def _device(model: nn.Module) -> torch.device | None:

@@ -66,7 +66,7 @@ def find_masks(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] 
                recipe: MaskRecipe = SOMETHING_MASK, perturbation: str = "freeze",
                start: str | Tensor | None = None, *, stop: Stop | bool | None = None, batch_size: int | None = None,
                generator: torch.Generator | None = None, ids: Sequence[str] | None = None,
-               progress: bool | None = False, keep_path: bool = False, precision: str = "fp32",
+               progress: bool | None = False, keep_path: bool = False,
                method: str = "gradient", budget: int = 2000) -> MaskResult | ExactResult:
     """Find the temporal mask of each clip; a clip's mask does not depend on its neighbours.
 
@@ -79,14 +79,14 @@ def find_masks(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] 
         stop: True or a `Stop` lets each clip leave once it has converged; None takes all steps, as the paper does.
         batch_size: clips in the model at the same time; None for its preferred batch size.
         ids: the clips' names, for messages and the random start. progress: show a bar; None for one on a terminal.
-        keep_path: keep the mask of every step. precision: "fp32", or "bf16" for the steps alone.
+        keep_path: keep the mask of every step.
         method: "gradient", the paper's search, or "exact": `best_masks` with `budget` forward passes a clip.
 
     Raises:
         ValueError: wrong arguments, or a score that is not finite, naming the clip.
     """
     clips, ids = inference.check_clips(model, clips), inference.check_ids(ids, len(clips))
-    options = {"start": start, "stop": stop, "keep_path": keep_path, "precision": precision}
+    options = {"start": start, "stop": stop, "keep_path": keep_path}
     check_search(clips, perturbation, method, **options)
     targets, originals = inference.predict_targets(model, clips, targets, batch_size, ids)
     return search(model, clips, targets, originals, recipe, perturbation, ids=ids, method=method, budget=budget,
@@ -94,8 +94,7 @@ def find_masks(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] 
 
 
 def search(model, clips, targets, originals, recipe, perturbation, *, ids, method="gradient", budget=2000, start=None,
-           stop=None, batch_size=None, generator=None, progress=False, keep_path=False,
-           precision="fp32") -> MaskResult | ExactResult:
+           stop=None, batch_size=None, generator=None, progress=False, keep_path=False) -> MaskResult | ExactResult:
     """What `find_masks` returns, where the arguments are checked and the clips' scores are known."""
     with inference.frozen_eval(model):
         if method == "exact":
@@ -115,7 +114,7 @@ def search(model, clips, targets, originals, recipe, perturbation, *, ids, metho
             def descend(rows: slice) -> tuple:
                 bar.update(-bar.n + rows.start * recipe.iterations)  # after memory ran out, the batch begins again
                 return _descend(model, clips[rows], targets[rows], starts[rows], recipe, perturbation, stop, ids[rows],
-                                keep_path, precision, bar)
+                                keep_path, bar)
 
             parts = inference.map_slices(model, descend, len(clips), batch_size)
         found, losses, steps, paths = (torch.cat(part).to(clips.device) for part in zip(*parts, strict=True))
@@ -154,7 +153,7 @@ def _central_start(model, clips, targets, originals, recipe, batch_size) -> Tens
     return (2 * candidates[place] - 1) * recipe.start_logit
 
 
-def _descend(model, clips, targets, starts, recipe, perturbation, stop, ids, keep_path, precision, bar) -> tuple:
+def _descend(model, clips, targets, starts, recipe, perturbation, stop, ids, keep_path, bar) -> tuple:
     """Adam on the logits of one batch; gives found logits, losses, steps and path (empty where not kept)."""
     device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), clips.device)
     num, steps = len(clips), recipe.iterations
@@ -174,8 +173,7 @@ def _descend(model, clips, targets, starts, recipe, perturbation, stop, ids, kee
         masks = z.sigmoid()
         mixing = perturb.time_mixing(perturbation, masks, recipe.reverse_threshold)
         mixed = stem.mix(mixing, inputs) if stem else perturb.mix(mixing, inputs)
-        with inference.autocast(device, precision):
-            output = stem.logits(mixed) if stem else inference.logits(model, mixed)
+        output = stem.logits(mixed) if stem else inference.logits(model, mixed)
         scores = output.to(z.dtype).softmax(1).gather(1, targets[rows][:, None])[:, 0]
         loss = penalty(masks, recipe) + scores
         (z.grad,) = torch.autograd.grad(loss.sum(), z)
@@ -210,10 +208,9 @@ def _descend(model, clips, targets, starts, recipe, perturbation, stop, ids, kee
 
 
 def check_search(clips: Tensor, perturbation: str, method: str, *, start=None, stop=None, keep_path=False,
-                 precision="fp32", **others) -> None:
+                 **others) -> None:
     """ValueError where the options of a search do not fit together."""
-    for name, value, choices in (("perturbation", perturbation, perturb.names()), ("method", method, METHODS),
-                                 ("precision", precision, ("fp32", "bf16"))):
+    for name, value, choices in (("perturbation", perturbation, perturb.names()), ("method", method, METHODS)):
         if value not in choices:
             raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
     if method == "exact" and (start is not None or stop or keep_path):

@@ -53,6 +53,16 @@ class VideoNetwork(nn.Module):
         return clips if (low, high) == (0.0, 1.0) else clips * (high - low) + low
 
 
+def clip_shape(model: nn.Module) -> tuple[int, int, int]:
+    """The clip (T,H,W) that a model was made for: by its config, its training record, else 16x64x64."""
+    config, record = (value if isinstance(value := getattr(model, name, None), Mapping) else {}
+                      for name in ("config", "record"))
+    recipe = record.get("recipe") or {}
+    num_frames = config.get("num_frames") or recipe.get("num_frames") or 16
+    height, width = config.get("size") or recipe.get("size") or (64, 64)
+    return int(num_frames), int(height), int(width)
+
+
 def same_padding(sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int]) -> list[tuple[int, int]]:
     """(before, after) for each axis, so that the output has ceil(size / stride) steps; an odd rest goes after."""
     totals = [max((math.ceil(n / s) - 1) * s + k - n, 0) for n, k, s in zip(sizes, kernel, stride, strict=True)]

@@ -31,8 +31,9 @@ from torch.nn.functional import interpolate
 
 from interp import data as video_data
 from interp.core.explanation import DEFAULT_METHOD, Explanation, explain
-from interp.core.inference import check_clips, clip_shape, model_name
+from interp.core.inference import check_clips, model_name
 from interp.core.windows import best_windows, score_table
+from interp.models.network import clip_shape
 from interp.recipes import SOMETHING_MASK, MaskRecipe
 from interp.show.figure import PALETTES, clip_frames, describe
 from interp.show.html import data_address, figure_html, json_text, static

@@ -5,6 +5,7 @@ After Mänttäri, Broomé et al., ACCV 2020, figure 2 and the tables of its webs
 """
 
 import io
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from PIL import Image
 
 from interp import io as files
 from interp.core import perturb
-from interp.core.explanation import Explanation, frame_runs
+from interp.core.explanation import Explanation
 
 DIM = 150 / 255  # the paper's level of all frames but the current one, which has 1
 BYTES_PER_PIXEL = 0.25  # the target for a GIF: 16 frames of 576x192 in 440 kB
@@ -221,3 +222,14 @@ def _mp4(frames: np.ndarray, fps: float) -> bytes:
             film.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
         film.mux(stream.encode())
     return target.getvalue()
+
+
+def frame_runs(mask: Sequence[int]) -> list[tuple[int, int]]:
+    """The runs of on-frames as (first, last), counted from 1: [0, 1, 1, 0, 1] gives [(2, 3), (5, 5)]."""
+    runs: list[tuple[int, int]] = []
+    for frame, on in enumerate(mask, start=1):
+        if on and runs and runs[-1][1] == frame - 1:
+            runs[-1] = (runs[-1][0], frame)
+        elif on:
+            runs.append((frame, frame))
+    return runs

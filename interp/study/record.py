@@ -100,20 +100,6 @@ def against_truth(heat_map: np.ndarray | None, truth: Mapping[str, Any], num_fra
     row: dict[str, Any] = {**dict.fromkeys(TRUTH), "known": interval_mask(truth, num_frames).astype(int).tolist()}
     if heat_map is None:
         return row
-    boxes = [[box for _, box in named] for named in frame_boxes(truth, num_frames)]
-    frames = np.array([bool(of_frame) for of_frame in boxes]) & heat_map.any(axis=(1, 2))
-    shares = {"in_boxes": measures.share_in_boxes(heat_map, boxes),
-              "pointing": measures.pointing_in_space(heat_map, boxes),
-              "boxes_share": measures.share_in_boxes(np.ones_like(heat_map), boxes)}
-    return row | measures.blob_means(heat_map) | {
-        name: measures.finite_mean(values[frames]) for name, values in shares.items()}
-
-
-def against_truth(heat_map: np.ndarray | None, truth: Mapping[str, Any], num_frames: int) -> dict[str, Any]:
-    """The values of TRUTH for a clip's map (T,H,W), or None; None where no frame has a number."""
-    row: dict[str, Any] = {**dict.fromkeys(TRUTH), "known": interval_mask(truth, num_frames).astype(int).tolist()}
-    if heat_map is None:
-        return row
     heat_map = np.asarray(heat_map, dtype=np.float64)
     boxes = [[box for _, box in named] for named in frame_boxes(truth, num_frames)]
     frames = np.array([bool(of_frame) for of_frame in boxes]) & (heat_map.sum(axis=(1, 2)) > 0)

@@ -69,14 +69,14 @@ class Results:
 def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.MaskRecipe | None = None, *,
           perturbation: str = "freeze", weights: str = "clip", layer: str | None = None, align: str = DEFAULT_ALIGN,
           explained_class: str = "predicted", method: str = DEFAULT_METHOD, budget: int = 2000,
-          start: str | None = None, stop: bool | Stop | None = None, precision: str = "fp32",
+          start: str | None = None, stop: bool | Stop | None = None,
           certify: bool | None = None, maps: bool = True, limit: int | None = None, seed: int = 0,
           shard_size: int = 32, batch_size: int | None = None, workers: int = 2, on_error: str = "skip",
           progress: bool = False, name: str | None = None, source: Mapping[str, Any] | None = None) -> Results | None:
     """Explain the clips of a VideoDataset into `folder`; the same call continues an interrupted one.
 
     Args:
-        perturbation ... precision: as in `explain`, `grad_cam` and `find_masks`; start is a name.
+        perturbation ... stop: as in `explain`, `grad_cam` and `find_masks`; start is a name.
         certify: score all windows too, for the regret; by default unless the method is "exact".
         limit: only so many clips, drawn by `seed`, the classes taking turns.
         shard_size: clips written together: the most that an interruption loses. workers: threads that decode.
@@ -95,7 +95,7 @@ def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.Ma
     stop, progress = Stop() if stop is True else stop, progress and rank == 0
     search = {"method": method, "perturbation": perturbation, "weights": weights, "layer": layer, "align": align,
               "explained_class": explained_class, "start": start if exact else start or "central",
-              "stop": asdict(stop) if stop else None, "precision": precision, "certify": certify, "maps": maps}
+              "stop": asdict(stop) if stop else None, "certify": certify, "maps": maps}
     search |= {"budget": budget} if exact else {}
     size = math.ceil(len(chosen) / math.ceil(len(chosen) / shard_size))
     shards = [chosen[first : first + size] for first in range(0, len(chosen), size)]
@@ -142,6 +142,7 @@ def read_run(folder: str | Path) -> dict[str, Any]:
 def with_new_names(run: Mapping[str, Any]) -> dict[str, Any]:
     """A run.json with today's names for what an earlier version named otherwise."""
     search = {"method": "gradient", "align": "corners", **run["search"]}
+    search.pop("precision", None)  # of the steps: always fp32
     if "about" in search:
         search["explained_class"] = {"guess": "predicted"}.get(about := search.pop("about"), about)
     return {**run, "recipe": recipes.asdict(recipes.from_dict(run["recipe"])), "search": search,
@@ -201,7 +202,7 @@ def _explain_rows(model, rows, clips, recipe, search, seed: int = 0, batch_size=
     targets = torch.tensor([-1 if row["target"] is None else row["target"] for row in rows])
     options = {key: search[key] for key in ("method", "explained_class", "weights", "layer", "align", "start")}
     options |= {"budget": search["budget"]} if exact else {
-        "stop": Stop(**search["stop"]) if search["stop"] else None, "precision": search["precision"],
+        "stop": Stop(**search["stop"]) if search["stop"] else None,
         "generator": torch.Generator().manual_seed(seed)}
     if search["certify"]:  # before the search, which may start from the best window
         scores = predict(model, clips, batch_size, ids)

@@ -1,4 +1,4 @@
-"""One process or several: the environment that torchrun sets, and the collective operations that training needs."""
+"""One process or several, their devices and precision: what torchrun sets, and the collective operations."""
 
 import contextlib
 import dataclasses
@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
+
+PRECISIONS = ("auto", "bf16", "fp32")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +58,23 @@ def pick(device: str | torch.device = "auto") -> torch.device:
     if (picked.index or 0) >= count:
         raise ValueError(f"device: {device!r}, but PyTorch sees no GPU of that number on this machine; use cpu")
     return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % count) if "LOCAL_RANK" in os.environ else picked
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
+    """bfloat16 autocast on that device for "bf16", nothing for "fp32"."""
+    return contextlib.nullcontext() if precision == "fp32" else torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def choose_precision(precision: str, device: torch.device) -> str:
+    """The precision, with "auto" resolved: "bf16" where the processor computes in it, else "fp32"."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # newer than torch 2.4
+    return "bf16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "fp32"
 
 
 @contextlib.contextmanager

@@ -6,11 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from interp.core.inference import autocast
 from interp.data.loader import ClipLoader
 
 from .augment import to_float
-from .distributed import World
+from .distributed import World, autocast
 
 
 @torch.no_grad()

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from interp import recipes
-from interp.core.inference import autocast, choose_precision
 from interp.data.dataset import list_left_out
 from interp.data.loader import ClipLoader
 from interp.io import atomic_write
@@ -30,7 +29,7 @@ from interp.models import build, weights
 
 from . import log
 from .augment import Augment, derive_seed, draw, to_float
-from .distributed import World, world
+from .distributed import World, autocast, choose_precision, world
 from .evaluate import evaluate
 
 CHECK_EVERY = 50  # steps between looks at the losses, for each of which the GPU is waited for

@@ -30,8 +30,8 @@ import networks_page  # noqa: E402
 import networks_reference  # noqa: E402
 
 from interp import recipes  # noqa: E402
-from interp.core.inference import autocast  # noqa: E402
 from interp.models import build  # noqa: E402
+from interp.training.distributed import autocast  # noqa: E402
 
 # size: {network: (recipe, classes, batch on a CPU, batch on a GPU)}
 SIZES = {

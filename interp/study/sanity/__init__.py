@@ -48,7 +48,7 @@ def run(sample: EvaluationSample, out: str | Path, only: Sequence[str] | None = 
         raise ValueError(f"only: expected names from {', '.join(CHECKS)}, got {', '.join(unknown)}")
     out, left_out = Path(out), {}
     labels["folder"] = out / "parts" / "training"
-    settings = {"seed": sample.seed, "stop": dataclasses.asdict(sample.stop), "precision": sample.precision}
+    settings = {"seed": sample.seed, "stop": dataclasses.asdict(sample.stop)}
     identity = plain({**settings, "about": sample.about})
     if (path := out / "settings.json").exists() and read_json(path) != identity:
         raise ValueError(f"{out} holds checks of another run, or with other settings; choose another folder")

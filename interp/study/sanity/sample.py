@@ -49,7 +49,6 @@ class EvaluationSample:
     about: dict[str, Any] = field(default_factory=dict)  # model, data, recipe, search, clips: for checks.json
     seed: int = 0
     stop: Stop = field(default_factory=Stop)
-    precision: str = "fp32"
     batch_size: int | None = None
 
     @property
@@ -70,7 +69,7 @@ class EvaluationSample:
         if run.get("method") == "exact":
             method = {"method": "exact", "budget": run.get("budget", 2000)}
         else:
-            method = {"method": "gradient", "start": "best-window", "stop": self.stop, "precision": self.precision}
+            method = {"method": "gradient", "start": "best-window", "stop": self.stop}
         arguments = {"model": self.model, "targets": self.explained, "recipe": self.recipe, **method, **changes}
         return find_masks(clips=self.clips, batch_size=self.batch_size, ids=self.ids, **arguments).masks.float()
 
