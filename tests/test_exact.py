@@ -105,7 +105,6 @@ def test_the_shown_mask_costs_what_the_loss_says_but_for_frame_0():
     both = torch.stack([best.masks, best.masks.index_fill(1, torch.tensor([0]), 1)])
     cheaper = torch.stack([penalty(masks, RECIPE) for masks in both]).amin(0)
     torch.testing.assert_close(best.losses, cheaper + best.scores)
-    torch.testing.assert_close(best.losses, best.final_losses)
     assert (best.losses <= best_windows(model, clips, "freeze", 0).losses + 1e-9).all()
 
 

@@ -46,7 +46,6 @@ class ExactResult:
     recipe: MaskRecipe
 
     binary_masks = property(lambda self: self.masks, doc="The masks (B,T), under the name in `MaskResult`.")
-    final_losses = property(lambda self: self.losses, doc="The losses (B,), under the name in `MaskResult`.")
     gap = property(lambda self: self.losses - self.bounds, doc="By how much (B,) another mask could be better.")
 
 

@@ -101,8 +101,7 @@ def logits(model: nn.Module, clips: Tensor) -> Tensor:
     return output if output.dtype == torch.float64 else output.float()
 
 
-def predict(model: nn.Module, clips: Tensor, batch_size: int | None = None,
-            ids: Sequence[str] | None = None) -> Tensor:
+def predict(model: nn.Module, clips: Tensor, batch_size: int | None = None, ids: Sequence[str] | None = None) -> Tensor:
     """Softmax scores (B,K) of clips (B,C,T,H,W), on the clips' device; ValueError names clips without a finite one."""
     with frozen_eval(model), torch.no_grad():
         scores = map_batches(model, lambda part: logits(model, part).softmax(1), clips, batch_size=batch_size)

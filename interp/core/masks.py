@@ -56,11 +56,6 @@ class MaskResult:
         """The masks (B,T) of zeros and ones, at recipe.snap."""
         return (self.masks > self.recipe.snap).to(self.masks.dtype)
 
-    @property
-    def final_losses(self) -> Tensor:
-        """The loss (B,) of the soft masks, with `scores` as F_c."""
-        return penalty(self.masks, self.recipe) + self.scores
-
 
 def find_masks(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] | int | None = None,
                recipe: MaskRecipe = SOMETHING_MASK, perturbation: str = "freeze",
@@ -125,8 +120,7 @@ def search(model, clips, targets, originals, recipe, perturbation, *, ids, metho
                       paths if keep_path else None)
 
 
-def _random_start(num_frames: int, ids: Sequence[str], generator: torch.Generator | None,
-                  recipe: MaskRecipe) -> Tensor:
+def _random_start(num_frames: int, ids: Sequence[str], generator: torch.Generator | None, recipe: MaskRecipe) -> Tensor:
     """Logits (B,T) in +-start_logit; a number from the generator and a clip's id seed them, not its neighbours."""
     base = 0 if generator is None else int(torch.randint(2**62, (), generator=generator, device=generator.device))
     rows = []
