@@ -1,9 +1,10 @@
 """Datasets of clips: open_dataset(kind, root, split) for each layout on disk, to_clip for a network's input.
 
->>> from interp.data import open_dataset, to_clip
 >>> dataset = open_dataset("folder", "my videos", "train", num_frames=16, size=64)    # doctest: +SKIP
 >>> clip = to_clip(dataset[0][0])                                                     # doctest: +SKIP
 """
+
+from functools import partial
 
 from interp.data.dataset import DataError, Sample, VideoDataset, to_clip
 from interp.data.folder import open_folder
@@ -11,34 +12,24 @@ from interp.data.kth import open_kth
 from interp.data.something import open_something
 from interp.data.video import VideoError, VideoInfo, even_indices, probe, read_clip
 
-__all__ = [
-    "KINDS",
-    "DataError",
-    "Sample",
-    "VideoDataset",
-    "VideoError",
-    "VideoInfo",
-    "even_indices",
-    "open_dataset",
-    "probe",
-    "read_clip",
-    "to_clip",
-]
+__all__ = ["KINDS", "DataError", "Sample", "VideoDataset", "VideoError", "VideoInfo", "even_indices", "open_dataset",
+           "probe", "read_clip", "to_clip"]
 
-KINDS = ("something", "kth", "folder", "motion")
+KINDS = {"something": open_something, "kth": open_kth, "folder": open_folder,
+         "motion": partial(open_something, truth=True)}
 
 
 def open_dataset(kind, root, split="train", num_frames=None, size=None, **options):
-    """The VideoDataset of one kind in the folder ``root``.
+    """The VideoDataset of one kind in the folder `root`.
 
     Args:
         kind: "something", "kth", "folder", or "motion" (the generated clips, in the layout of something, each with
-            its truth in ``sample.meta["truth"]``).
+            its truth in `sample.meta["truth"]`).
         root: the dataset's folder.
         split: "train" or "validation" ("test" too for something; "all" for kth and folder).
         num_frames: frames of a clip; None takes the paper's: 32 for kth, 16 else.
         size: (height, width) or one number; None keeps each video's own.
-        options: ``on_error`` ("skip", "raise") for every kind; see `something`, `kth`, `folder` for theirs.
+        options: `on_error` ("skip", "raise") for every kind; see `something`, `kth`, `folder` for theirs.
 
     Raises:
         DataError: the files contradict the layout.
@@ -47,7 +38,4 @@ def open_dataset(kind, root, split="train", num_frames=None, size=None, **option
         raise ValueError(f"expected the kind of dataset to be one of {', '.join(KINDS)}, got {kind!r}")
     if num_frames is None:
         num_frames = 32 if kind == "kth" else 16
-    if kind == "motion":
-        options = {"truth": True} | options
-    opener = {"kth": open_kth, "folder": open_folder}.get(kind, open_something)
-    return opener(root, split, num_frames, size, **options)
+    return KINDS[kind](root, split, num_frames, size, **options)

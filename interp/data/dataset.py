@@ -2,8 +2,8 @@
 
 import copy
 import json
-import os
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,20 +17,13 @@ from interp.data import video
 from interp.io import atomic_write
 
 
-class DataError(ValueError):
-    """A dataset's files contradict themselves: ``path`` is the file or folder, ``reason`` names the entry."""
-
-    def __init__(self, path, reason):
-        super().__init__(path, reason)
-        self.path, self.reason = Path(path), reason
-
-    def __str__(self):
-        return f"{self.path}: {self.reason}"
+class DataError(video.FileError):
+    """A dataset's files contradict themselves: `path` is the file or folder, `reason` names the entry."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip: frames ``start`` (counted from 0) up to, not including, ``end`` of the video at ``path``."""
+    """One clip: frames `start` (counted from 0) up to, not including, `end` of the video at `path`."""
 
     id: str
     path: Path
@@ -41,7 +34,7 @@ class Sample:
 
 
 class VideoDataset(Dataset):
-    """Clips with labels: ``[i]`` is (frames uint8 (T,H,W,3), label or -1, i), decoded from the file each time.
+    """Clips with labels: `[i]` is (frames uint8 (T,H,W,3), label or -1, i), decoded from the file each time.
 
     Args:
         samples: the clips; their ids are all different.
@@ -49,36 +42,35 @@ class VideoDataset(Dataset):
         num_frames, size: as in `read_clip`.
         name: of the dataset, for messages.
         mirror, flip: {class name: class name of the clip mirrored left-right, top-bottom}. A class that is not in
-            the mapping, or whose image is no class here, must not be mirrored; with None no class may be.
+            the mapping, or whose image is no class here, must not be mirrored; with None no class may be. The
+            attributes have the classes' indices.
         missing: {file: number of clips lost with it} of files that are listed but absent.
 
-    ``mirror`` and ``flip`` become attributes {class index: class index}; ``reversals`` holds both. Reading a clip
-    raises `VideoError` where its file cannot be decoded.
+    Reading a clip raises `VideoError` where its file cannot be decoded.
     """
 
-    def __init__(
-        self, samples, classes, num_frames=16, size=None, name="videos", *, mirror=None, flip=None, missing=()
-    ):
+    def __init__(self, samples, classes, num_frames=16, size=None, name="videos", *, mirror=None, flip=None,
+                 missing=()):
         self.samples, self.classes, self.name = list(samples), list(classes), name
         self.num_frames, self.size, self.missing = num_frames, size, dict(missing)
         self.ids = [sample.id for sample in self.samples]
-        if len(set(self.ids)) != len(self.ids):
-            raise ValueError(f"{name}: expected a different id for each clip, got {_repeated(self.ids)!r} twice")
+        if (twice := _repeated(self.ids)) is not None:
+            raise ValueError(f"{name}: expected a different id for each clip, got {twice!r} twice")
         for sample in self.samples:
             if sample.label is not None and not 0 <= sample.label < len(self.classes):
                 raise ValueError(f"{name}: expected labels below {len(classes)}, got {sample.id!r}: {sample.label}")
-        self.mirror, self.flip = self._indices(mirror), self._indices(flip)
-        self.reversals = {"mirror": self.mirror, "flip": self.flip}
+        number = {name: index for index, name in enumerate(self.classes)}
+        self.mirror, self.flip = (
+            {number[a]: number[b] for a, b in (names or {}).items() if a in number and b in number}
+            for names in (mirror, flip))
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int, int]:
         sample = self.samples[index]
-        short = sample.meta.get("short", "spread")
-        frames, _ = video.read_with_notes(
-            sample.path, self.num_frames, self.size, sample.start, sample.end, short=short
-        )
+        frames, _ = video.read_with_notes(sample.path, self.num_frames, self.size, sample.start, sample.end,
+                                          short=sample.meta.get("short", "spread"))
         label = -1 if sample.label is None else sample.label
         return frames, label, index if index >= 0 else len(self.samples) + index
 
@@ -91,15 +83,11 @@ class VideoDataset(Dataset):
         return np.array([-1 if sample.label is None else sample.label for sample in self.samples], np.int64)
 
     def subset(self, indices: Iterable[int]) -> "VideoDataset":
-        """The same dataset with only the samples at ``indices``."""
+        """The same dataset with only the samples at `indices`."""
         part = copy.copy(self)
         part.samples = [self.samples[int(i)] for i in indices]
         part.ids = [sample.id for sample in part.samples]
         return part
-
-    def _indices(self, names):
-        number = {name: index for index, name in enumerate(self.classes)}
-        return {number[a]: number[b] for a, b in (names or {}).items() if a in number and b in number}
 
 
 def to_clip(frames: np.ndarray | Tensor) -> Tensor:
@@ -107,8 +95,7 @@ def to_clip(frames: np.ndarray | Tensor) -> Tensor:
     frames = torch.as_tensor(frames)
     if frames.dtype != torch.uint8 or frames.ndim not in (4, 5) or frames.shape[-1] != 3:
         raise ValueError(f"expected uint8 (T,H,W,3) or (B,T,H,W,3), got {frames.dtype} {tuple(frames.shape)}")
-    clip = frames.movedim(-1, -4)
-    return clip.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    return frames.movedim(-1, -4).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
 def check_root(root: str | Path, split: str, splits: Iterable[str]) -> Path:
@@ -126,37 +113,32 @@ def read_json(path: str | Path):
     path = Path(path)
 
     def unique(pairs):
-        keys = [key for key, _ in pairs]
-        if len(set(keys)) != len(keys):
-            raise DataError(path, f"the entry {_repeated(keys)!r} occurs twice")
+        if (twice := _repeated([key for key, _ in pairs])) is not None:
+            raise DataError(path, f"the entry {twice!r} occurs twice")
         return dict(pairs)
 
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
     except FileNotFoundError:
-        raise DataError(path, "there is no such file") from None
+        reason = "there is no such file"
     except UnicodeDecodeError as error:
-        raise DataError(path, f"is not UTF-8 text (byte {error.start})") from None
+        reason = f"is not UTF-8 text (byte {error.start})"
     except json.JSONDecodeError as error:
-        raise DataError(path, f"is not JSON: {error.msg} in line {error.lineno}, column {error.colno}") from None
+        reason = f"is not JSON: {error.msg} in line {error.lineno}, column {error.colno}"
     except OSError as error:
-        raise DataError(path, f"cannot be read: {error.strerror}") from None
+        reason = f"cannot be read: {error.strerror}"
+    raise DataError(path, reason)
 
 
 def drop_missing(samples: list[Sample], name: str, root: Path, on_error: str) -> tuple[list[Sample], dict[str, int]]:
     """The samples whose file exists, and {path: clips lost with it}; one UserWarning gives the counts.
 
-    DataError with ``on_error="raise"``, or if no file exists at all.
+    DataError with on_error="raise", or if no file exists at all.
     """
-    folders = {}
-    for folder in {sample.path.parent for sample in samples}:  # one listing a folder, however many its files
-        folders[folder] = set(os.listdir(folder)) if folder.is_dir() else set()
-    kept, missing = [], {}
-    for sample in samples:
-        if sample.path.name in folders[sample.path.parent]:
-            kept.append(sample)
-        else:
-            missing[str(sample.path)] = missing.get(str(sample.path), 0) + 1
+    folders = {sample.path.parent for sample in samples}
+    files = {path for folder in folders if folder.is_dir() for path in folder.iterdir()}  # faster than a look at each
+    kept = [sample for sample in samples if sample.path in files]
+    missing = Counter(str(sample.path) for sample in samples if sample.path not in files)
     if missing:
         videos = len({sample.path for sample in samples})
         text = f"{len(missing)} of {videos} listed videos are absent, the first is {next(iter(missing))}"
@@ -167,27 +149,17 @@ def drop_missing(samples: list[Sample], name: str, root: Path, on_error: str) ->
 
 
 def list_left_out(path: str | Path, clips: int, unreadable: Mapping[str, str], missing: Mapping[str, int]) -> str:
-    """Write a list of the clips that are left out and return one sentence about it.
+    """Write the clips that are left out to a file, with lines "id<TAB>reason", and return one sentence with the counts.
 
-    Args:
-        path: the list's file, with lines "id<TAB>reason".
-        clips: number of clips that the dataset has.
-        unreadable: {clip's id: reason}.
-        missing: {file: number of clips lost with it}.
-
-    Raises:
-        OSError: the list cannot be written.
+    clips: the dataset's clips; unreadable: {clip's id: reason}; missing: {file: clips lost with it}.
     """
-    rows = [*unreadable.items()]
-    rows += [(file, f"there is no such file ({count} clip{'s' * (count > 1)})") for file, count in missing.items()]
-    lines = ["\t".join(" ".join(str(cell).split()) for cell in row) + "\n" for row in rows]
-    atomic_write(path, "".join(lines))
+    files = {file: f"there is no such file ({count} clip{'s' * (count > 1)})" for file, count in missing.items()}
+    rows = [*unreadable.items(), *files.items()]
+    atomic_write(path, "".join("\t".join(" ".join(str(cell).split()) for cell in row) + "\n" for row in rows))
     lost = sum(missing.values())
-    counts = ((len(unreadable), "cannot be read"), (lost, "have no file"))
-    parts = ", ".join(f"{count} {words}" for count, words in counts if count)
-    return f"{len(unreadable) + lost} of {clips + lost} clips are left out ({parts}): {path}"
+    return (f"{len(unreadable) + lost} of {clips + lost} clips are left out ({len(unreadable)} cannot be read, "
+            f"{lost} have no file): {path}")
 
 
 def _repeated(names):
-    seen = set()
-    return next((name for name in names if name in seen or seen.add(name)), None)
+    return next((name for name, count in Counter(names).items() if count > 1), None)

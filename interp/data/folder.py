@@ -37,17 +37,22 @@ def open_folder(root, split="train", num_frames=16, size=None, *, split_pattern=
         DataError: a class folder without a video, or a split without one.
     """
     root = check_root(root, split, SPLITS)
-    held_out = _held_out(split_pattern)
+    try:
+        pattern = None if split_pattern is None else re.compile(split_pattern)
+    except re.error as error:
+        raise ValueError(f"the split pattern {split_pattern!r} is no regular expression: {error}") from None
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not folders:
         raise DataError(root, "has no class folders; expected a folder of videos for each class")
     samples = []
     for label, folder in enumerate(folders):
-        videos = sorted(path for path in folder.iterdir() if _is_video(path))
+        files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
         if not videos:
             raise DataError(root, f"the class folder {folder.name!r} has no video in it")
         for path in videos:
-            if split == "all" or held_out(path.stem) == (split == "validation"):
+            held_out = pattern.match(path.stem) if pattern else zlib.crc32(os.fsencode(path.stem)) % HELD_OUT == 0
+            if split == "all" or bool(held_out) == (split == "validation"):
                 samples.append(Sample(_shown(f"{folder.name}/{path.name}"), path, label))
     if not samples:
         rule = f"the pattern {split_pattern!r}" if split_pattern is not None else "the names' checksums"
@@ -56,21 +61,6 @@ def open_folder(root, split="train", num_frames=16, size=None, *, split_pattern=
     return VideoDataset(samples, classes, num_frames, size, f"{root.name} ({split})")
 
 
-def _is_video(path):
-    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".")
-
-
 def _shown(name):
     """The name as it can be written anywhere: bytes that are no UTF-8 as \\udcff."""
     return name.encode("utf-8", "backslashreplace").decode()
-
-
-def _held_out(pattern):
-    """name -> True if the video is for validation."""
-    if pattern is None:
-        return lambda name: zlib.crc32(os.fsencode(name)) % HELD_OUT == 0
-    try:
-        compiled = re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"the split pattern {pattern!r} is no regular expression: {error}") from None
-    return lambda name: compiled.match(name) is not None

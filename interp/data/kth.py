@@ -34,10 +34,8 @@ def read_sequences(path):
     path = Path(path)
     try:
         lines = path.read_text(encoding="latin-1").splitlines()
-    except FileNotFoundError:
-        raise DataError(path, f"there is no such file; the list {LIST} comes with the KTH videos") from None
     except OSError as error:
-        raise DataError(path, f"cannot be read: {error.strerror}") from None
+        raise DataError(path, f"cannot be read ({error.strerror}); the list {LIST} comes with the KTH videos") from None
     entries, seen = [], set()
     for number, line in enumerate(lines, 1):
         line = line.strip()

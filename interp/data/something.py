@@ -29,13 +29,10 @@ UP_DOWN = {"up": "down", "down": "up", "upwards": "downwards", "downwards": "upw
 NO_DIRECTION = ("right out",)  # "pulling it right out"
 # Words of what weight does: an upside-down video of it shows nothing that belongs to any class.
 WEIGHT = set(
-    """
-    fall falls falling drop dropping pour pouring spill spilling spills sprinkle sprinkling lift
-    lifting throwing throw air tip tipping tilting slide slides slanted roll rolling rolls overflows
-    collapse collapses collapsing on onto over under underneath top table surface stack stacking
-    piling upright upside stand burying digging scoop scooping rock
-    """.split()
-)
+    "fall falls falling drop dropping pour pouring spill spilling spills sprinkle sprinkling lift lifting throwing "
+    "throw air tip tipping tilting slide slides slanted roll rolling rolls overflows collapse collapses collapsing on "
+    "onto over under underneath top table surface stack stacking piling upright upside stand burying digging scoop "
+    "scooping rock".split())
 
 
 def open_something(root, split="train", num_frames=16, size=None, *, truth=False, on_error="skip"):
@@ -56,13 +53,10 @@ def open_something(root, split="train", num_frames=16, size=None, *, truth=False
     videos = next((root / name for name in FOLDERS if (root / name).is_dir()), None)
     if videos is None:
         raise DataError(root, f"has no folder of videos; expected {' or '.join(FOLDERS)} in it")
-    classes = read_classes(_json_file(labels, "labels"))
-    samples = _samples(_json_file(labels, split), videos, classes, split)
-    if truth:
-        samples = _with_truth(labels / "truth.json", samples)
-    samples, missing = drop_missing(samples, f"{root.name} ({split})", root, on_error)
+    classes, name = read_classes(_json_file(labels, "labels")), f"{root.name} ({split})"
+    samples = _samples(_json_file(labels, split), videos, classes, split, truth)
+    samples, missing = drop_missing(samples, name, root, on_error)
     mirror, flip = reversals(classes, weightless=truth)
-    name = f"{root.name} ({split})"
     return VideoDataset(samples, classes, num_frames, size, name, mirror=mirror, flip=flip, missing=missing)
 
 
@@ -82,9 +76,8 @@ def read_classes(path):
         if number in names:
             raise DataError(path, f"the entries {names[number]!r} and {name!r} have the same index {number}")
         names[number] = name
-    if set(names) != set(range(len(names))):
-        absent = next(i for i in range(len(names)) if i not in names)
-        raise DataError(path, f"has {len(names)} classes, but none with index {absent}")
+    if absent := sorted(set(range(len(names))) - set(names)):
+        raise DataError(path, f"has {len(names)} classes, but none with index {absent[0]}")
     return [names[index] for index in range(len(names))]
 
 
@@ -117,21 +110,21 @@ def _json_file(folder, name):
     return next((path for path in paths if path.exists()), paths[0])
 
 
-def _samples(path, videos, classes, split):
+def _samples(path, videos, classes, split, with_truth):
     entries, number = read_json(path), {name: index for index, name in enumerate(classes)}
+    truth_file = path.with_name("truth.json")
+    truth = read_json(truth_file) if with_truth else {}
     if not isinstance(entries, list) or not entries:
         raise DataError(path, "expected a list of clips with at least one")
-    files = set(os.listdir(videos))
-    samples, seen = [], set()
+    files, samples = set(os.listdir(videos)), {}
     for place, entry in enumerate(entries):
         if not isinstance(entry, dict) or not isinstance(entry.get("id"), str | int):
             raise DataError(path, f"entry {place} has no id: {str(entry)[:80]}")
         name = str(entry["id"])
         if not name or "/" in name or "\\" in name or name in (".", ".."):
             raise DataError(path, f"entry {place} has the id {name!r}, which is no file name")
-        if name in seen:
+        if name in samples:
             raise DataError(path, f"the id {name!r} occurs twice (entry {place} is the second)")
-        seen.add(name)
         label, template = None, entry.get("template")
         if template is not None:
             if not isinstance(template, str):
@@ -143,15 +136,8 @@ def _samples(path, videos, classes, split):
             raise DataError(path, f"the clip {name!r} has no template")
         meta = {key: entry[key] for key in ("label", "placeholders") if key in entry}
         suffix = next((suffix for suffix in SUFFIXES if name + suffix in files), SUFFIXES[0])
-        samples.append(Sample(name, videos / f"{name}{suffix}", label, meta=meta))
-    return samples
-
-
-def _with_truth(path, samples):
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise DataError(path, "expected an object {id: truth}")
-    absent = next((sample.id for sample in samples if sample.id not in content), None)
-    if absent is not None:
-        raise DataError(path, f"says nothing of the clip {absent!r}")
-    return [Sample(s.id, s.path, s.label, s.start, s.end, s.meta | {"truth": content[s.id]}) for s in samples]
+        if with_truth and name not in truth:
+            raise DataError(truth_file, f"says nothing of the clip {name!r}")
+        meta |= {"truth": truth[name]} if with_truth else {}
+        samples[name] = Sample(name, videos / f"{name}{suffix}", label, meta=meta)
+    return [*samples.values()]

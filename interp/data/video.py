@@ -30,8 +30,8 @@ _HDR = {16: "PQ", 18: "HLG"}  # transfer functions of ITU-T H.273
 _SCALE = "flags=bicubic+full_chroma_int+accurate_rnd"
 
 
-class VideoError(ValueError):
-    """A file that cannot be read as video; `path` says which and `reason` why."""
+class FileError(ValueError):
+    """A file or folder that cannot be read: `path` says which and `reason` why."""
 
     def __init__(self, path, reason=None):  # a DataLoader copies an error from a worker by its text alone
         super().__init__(path, reason)
@@ -40,6 +40,10 @@ class VideoError(ValueError):
     def __str__(self):
         text = str(self.args[0]) if self.reason is None else f"{self.path}: {self.reason}"
         return text.encode("utf-8", "backslashreplace").decode()  # a file's name need not be UTF-8
+
+
+class VideoError(FileError):
+    """A file that cannot be read as video."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,6 @@ class VideoInfo:
     width: int
     fps: float
     pixel_aspect: float = 1.0
-
-    @property
-    def seconds(self):
-        return self.num_frames / self.fps if self.fps > 0 else float("nan")
 
 
 def even_indices(length, num_frames):
@@ -124,16 +124,12 @@ def read_with_notes(path, num_frames=16, size=None, start=None, end=None, *, sho
                          + (f" from frame {first} on" if first else ""))
     if not len(indices):
         raise VideoError(path, f"has {count} frames; frames {first} to {end} do not exist")
-    notes = []
-    if damaged:
-        notes.append(f"is damaged or cut short; the {count} frames that can be decoded are used")
-    if end is not None and end > count:
-        notes.append(f"has {count} frames and not {end}; those are used")
-    if length < num_frames:
-        notes.append(f"has {length} frames where {num_frames} are needed; frames are repeated")
-    if hdr:
-        notes.append(f"has high dynamic range ({hdr}); its tones are not mapped, so that it looks flat")
-    return resize(np.stack([pictures[index] for index in indices.tolist()]), size), notes
+    notes = {f"is damaged or cut short; the {count} frames that can be decoded are used": damaged,
+             f"has {count} frames and not {end}; those are used": end is not None and end > count,
+             f"has {length} frames where {num_frames} are needed; frames are repeated": length < num_frames,
+             f"has high dynamic range ({hdr}); its tones are not mapped, so that it looks flat": hdr}
+    frames = np.stack([pictures[index] for index in indices.tolist()])
+    return resize(frames, size), [note for note, applies in notes.items() if applies]
 
 
 def resize(frames, size):
@@ -241,18 +237,15 @@ class _Video:
         while True:
             indices = choose(self.count)
             places = np.unique(indices).tolist()
-            frames, seen, ended = self._seek(places), self.count, False
+            frames = self._seek(places)
             if frames is None:
-                frames, seen, ended = self._decode(places, places[-1] + 1 if self.times and places else end)
-            if ended and not seen:
-                raise VideoError(self.path, "is damaged: not one frame can be decoded")
-            self.count = seen if ended else max(self.count, seen)
+                frames = self._decode(places, places[-1] + 1 if self.times and places else end)
             if np.array_equal(choose(self.count), indices):
                 size = next(((frame.width, frame.height) for frame in frames.values()), None)
                 return {i: self._upright(frame, *size) for i, frame in frames.items()}, indices, self.count
 
     def _decode(self, places, stop):
-        """The frames at `places`, in sequence from the first: (frames, number seen, whether all were seen)."""
+        """The frames at `places`, in sequence from the first up to `stop`; corrects `count`."""
         if self.kept is None:
             self.container.close()
             self._open()
@@ -262,8 +255,12 @@ class _Video:
             if seen - 1 in places:
                 frames[seen - 1] = frame
             if seen == stop:
-                return frames, seen, False
-        return frames, seen, True
+                self.count = max(self.count, seen)
+                return frames
+        if not seen:
+            raise VideoError(self.path, "is damaged: not one frame can be decoded")
+        self.count = seen
+        return frames
 
     def _frames(self, packets):
         for packet in chain(packets, [None]):  # None: the frames that the decoder still holds
@@ -355,14 +352,13 @@ def _check_path(path):
     path = Path(path)
     try:
         info = path.stat()
-    except FileNotFoundError:
-        raise VideoError(path, "there is no such file") from None
     except (OSError, ValueError) as error:
-        raise VideoError(path, f"cannot be opened: {getattr(error, 'strerror', None) or error}") from None
-    kinds = {"is a folder, not a video": stat.S_ISDIR(info.st_mode),
-             "is not an ordinary file": not stat.S_ISREG(info.st_mode),
-             "is empty": info.st_size == 0, "may not be read by this user": not os.access(path, os.R_OK)}
-    for reason, applies in kinds.items():
-        if applies:
-            raise VideoError(path, reason)
+        absent = isinstance(error, FileNotFoundError)
+        reason = "there is no such file" if absent else f"cannot be opened: {getattr(error, 'strerror', None) or error}"
+        raise VideoError(path, reason) from None
+    reasons = {"is a folder, not a video": stat.S_ISDIR(info.st_mode),
+               "is not an ordinary file": not stat.S_ISREG(info.st_mode),
+               "is empty": info.st_size == 0, "may not be read by this user": not os.access(path, os.R_OK)}
+    if reason := next((reason for reason, applies in reasons.items() if applies), None):
+        raise VideoError(path, reason)
     return path
