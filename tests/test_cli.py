@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -67,6 +68,22 @@ def test_a_video_gives_a_figure_and_a_record(method, tmp_path, checkpoint, capsy
     if method == "exact":
         assert ("proven" if record["proven"] else f"gap {record['gap']:.3f}") in printed
     assert sorted(path.name for path in out.iterdir()) == ["mein Vidéo <1>.json", "mein Vidéo <1>_small.gif"]
+
+
+def test_figures_have_the_shape_of_the_video_not_of_its_pixels(tmp_path, checkpoint):
+    video = tmp_path / "wide.mkv"
+    with av.open(str(write_video(tmp_path / "plain.avi"))) as source, av.open(str(video), "w") as film:
+        stream = film.add_stream("mpeg4", rate=12)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(3, 2)  # 64x48 pixels are shown as 96x48
+        for frame in source.decode(video=0):
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(frame.to_ndarray(format="rgb24"), format="rgb24")))
+        film.mux(stream.encode())
+    options = ("--model", checkpoint, "--out", tmp_path, "--method", "gradient", "--iterations", 1)
+    assert run("explain", video, *options) == 0
+    with Image.open(tmp_path / "wide_small.gif") as figure:
+        assert figure.size == (576, 96)  # three panels of 192x96
+    assert json.loads((tmp_path / "wide.json").read_text())["pixel_aspect"] == 1.5
 
 
 def test_explain_goes_on_after_files_that_cannot_be_read(tmp_path, checkpoint, capsys):

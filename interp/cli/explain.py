@@ -84,8 +84,9 @@ def _explain_video(args, video, stem, models, recipe, search) -> None:
     """Explain one file with every model: a figure for each, one JSON file, and lines on stdout."""
     info, warnings, records = probe(video), set(), {}
     print(f"{video}  ({info.num_frames} frames, {info.width}x{info.height})")
-    scale = min(1, 224 / info.height, 320 / info.width)  # a panel is no larger
-    panel = tuple(max(2, 2 * round(scale * side / 2)) for side in (info.height, info.width))
+    sides = info.height, info.width * info.pixel_aspect
+    scale = min(1, 224 / sides[0], 320 / sides[1])  # a panel is no larger
+    panel = tuple(max(2, 2 * round(scale * side / 2)) for side in sides)
     for name, model in models.items():
         num_frames, *size = clip_shape(model)
         frames, notes = read_with_notes(video, num_frames, tuple(size))
@@ -105,6 +106,7 @@ def _explain_video(args, video, stem, models, recipe, search) -> None:
     for warning in sorted(warnings):
         print(f"warning: {video}: {warning}", file=sys.stderr)
     report = {"video": str(video), "frames": info.num_frames, "fps": info.fps, "size": [info.height, info.width],
+              "pixel_aspect": info.pixel_aspect,
               "recipe": recipes.asdict(recipe), "search": search, "versions": versions(), "models": records}
     io.atomic_write(Path(args.out) / f"{stem}.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
 
@@ -122,10 +124,10 @@ def _explain_dataset(args, models, recipe, search) -> int:
                         **same, **search)
     if run is None:  # another process of torchrun
         return 0
-    bad, good = run.table[run.table["error"].notna()], run.table[run.table["error"].isna()]
+    bad, good = (run.table[run.table["error"].notna() == wrong] for wrong in (True, False))
     means = "  ".join(f"{key} {good[key].mean():.3f}" for key in ("OS", "FS", "RS", "loss"))
     print(f"{len(good)} of {len(run.table)} clips explained, in {args.out}\n  means  {means}")
     if len(bad) or dataset.missing:
-        path, unreadable = Path(args.out) / "unreadable.txt", dict(zip(bad["id"], bad["error"], strict=True))
-        print(list_left_out(path, len(run.table), unreadable, dataset.missing), file=sys.stderr)
+        print(list_left_out(Path(args.out) / "unreadable.txt", len(run.table), dict(bad[["id", "error"]].to_numpy()),
+                            dataset.missing), file=sys.stderr)
     return 0
