@@ -126,6 +126,43 @@ def test_alpha_is_dropped(tmp_path):
     np.testing.assert_array_equal(read_clip(path, 5), decoded(path))
 
 
+KR_KB = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 9: (0.2627, 0.0593)}  # BT.709, BT.601, BT.2020 by H.273's numbers
+
+
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuv444p", "yuv420p10le"])
+@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("matrix", KR_KB)
+def test_colours_by_the_matrix_and_range_of_the_file(tmp_path, matrix, full, pix_fmt):
+    """Patches turned into YCbCr by the standards' formulas, written without loss, come back as they were."""
+    colours = [[200, 30, 40], [30, 180, 60], [40, 60, 210], [220, 210, 40], [128] * 3, [250] * 3, [10] * 3]
+    rgb = np.tile(np.repeat(np.uint8(colours), 32, axis=0), (64, 1, 1)) / 255  # (64, 224, 3)
+    kr, kb = KR_KB[matrix]
+    y = rgb @ [kr, 1 - kr - kb, kb]
+    planes = [y, (rgb[..., 2] - y) / (2 - 2 * kb), (rgb[..., 0] - y) / (2 - 2 * kr)]
+    bits = 10 if "10" in pix_fmt else 8
+    scales = [2**bits - 1] * 3 if full else [219 * 2 ** (bits - 8), *[224 * 2 ** (bits - 8)] * 2]
+    offsets = [0 if full else 2 ** (bits - 4), *[2 ** (bits - 1)] * 2]
+    with av.open(str(tmp_path / "a.mp4"), "w") as film:
+        stream = film.add_stream("libx264", rate=12, options={"crf": "1"})
+        stream.height, stream.width, stream.pix_fmt = *y.shape, pix_fmt
+        context = stream.codec_context
+        context.colorspace = context.color_primaries = matrix
+        context.color_range, context.color_trc = 1 + full, 1
+        for index in range(3):
+            frame = av.VideoFrame(*y.shape[::-1], pix_fmt)
+            frame.colorspace, frame.color_range, frame.pts = matrix, 1 + full, index
+            for target, plane, scale, offset in zip(frame.planes, planes, scales, offsets, strict=True):
+                step = y.shape[0] // target.height
+                values = np.rint(plane[::step, ::step] * scale + offset).astype(f"u{target.line_size // target.width}")
+                padded = np.zeros((target.height, target.line_size // values.itemsize), values.dtype)
+                padded[:, : values.shape[1]] = values
+                target.update(padded)
+            film.mux(stream.encode(frame))
+        film.mux(stream.encode())
+    middles = read_clip(tmp_path / "a.mp4", 2)[:, 32, 16::32].astype(int)
+    assert np.abs(middles - colours).max() <= 3
+
+
 def test_one_frame(tmp_path):
     path = write(tmp_path / "a.mp4", "libx264", drawn(1, 48, 64))
     with pytest.warns(UserWarning, match="has 1 frames where 4 are needed"):
@@ -186,7 +223,8 @@ def test_resize_is_antialiased_and_the_same_for_each_container(tmp_path):
     )
 
 
-MATRICES = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
+MATRICES = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0), "hflip": (-1, 0, 0, 1), "vflip": (1, 0, 0, -1),
+            "transpose": (0, 1, 1, 0), "transverse": (0, -1, -1, 0)}
 
 
 def turned(path, degrees, out):
@@ -212,6 +250,14 @@ def test_rotation_is_applied(tmp_path, degrees, turns, height, width):
     assert (corner[:, 0] > 200).all() and (corner[:, 1:] < 60).all()
     info = probe(upright)
     assert (info.num_frames, info.height, info.width) == (9, *expected.shape[1:3])
+
+
+@pytest.mark.parametrize("kind, rows, columns, swapped", [
+    ("hflip", 1, -1, False), ("vflip", -1, 1, False), ("transpose", 1, 1, True), ("transverse", -1, -1, True)])
+def test_mirrors_are_applied(tmp_path, kind, rows, columns, swapped):
+    path = write(tmp_path / "a.mp4", "libx264", drawn(9, 60, 80))
+    expected = decoded(path).swapaxes(1, 2) if swapped else decoded(path)
+    assert_same_frames(read_clip(turned(path, kind, tmp_path / "b.mp4"), 9), expected[:, ::rows, ::columns])
 
 
 @pytest.mark.parametrize("first, count", [(0, 12), (6, 12), (18, 6), (7, 33), (3, 1)])
