@@ -19,6 +19,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -197,6 +198,19 @@ def add_mathjax() -> None:
     shutil.copy(package / "static" / "mathjax" / "tex-svg.js", target)
 
 
+def write_root() -> None:
+    """index.html: title, description and preview of the first page, and the way to it."""
+    first = f"{pages()[0]}.html"
+    head = re.findall(r'<meta (?:name|property)="(?:description|og:|twitter:)[^>]*>',
+                      (HTML / first).read_text(encoding="utf-8"))
+    title = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["title"]
+    (HTML / "index.html").write_text(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+        f"<title>{title}</title>\n" + "\n".join(head) + f'\n<link rel="canonical" href="{first}">\n<meta http-equiv="refresh" content="0; url={first}">\n</head>\n'
+        f'<body><main><h1>{title}</h1><p><a href="{first}">Go to the book</a></p></main></body>\n</html>\n',
+        encoding="utf-8")
+
+
 def check_pages(notebooks: list[Path]) -> list[str]:
     """What is wrong with the built book: a page without output, a chapter that shows nothing."""
     wrong = [f"{p}: no page was built" for p in pages() if not (HTML / f"{p}.html").is_file()]
@@ -232,6 +246,7 @@ def book() -> None:
     ours["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), ours.get("PYTHONPATH")]))  # dressing
     if subprocess.run(command, cwd=ROOT, env=ours).returncode != 0:
         sys.exit("jupyter-book gave warnings or failed: see above")
+    write_root()
     if wrong := check_pages(notebooks):
         sys.exit("\n".join(wrong))
     size = sum(path.stat().st_size for path in files(HTML)) / 2**20

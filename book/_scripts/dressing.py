@@ -24,7 +24,7 @@ LONGEST = 200  # characters of a description; more is cut off where a link is sh
 
 
 def targets(domain) -> dict[str, tuple[str, str]]:
-    """Every name by which a text may mean a function, class or room: its page and place there.
+    """Every name by which a text may mean a function, class or module: its page and place there.
 
     The full name; from two parts on, its end (masks.find_masks, Explanation.to_dict); alone, only a name that
     no everyday word is (find_masks, Explanation) and that means one thing in the whole package.
@@ -119,19 +119,23 @@ def repair(app, pagename: str, templatename: str, context: dict, doctree) -> Non
     context["body"] = re.sub(r'<dt class="sig .*?</dt>', flat, body, flags=re.S)
 
 
-def name_toggles(app, error) -> None:
-    """The arrow that unfolds a chapter's pages in the list on the left has no words: it gets some."""
-    old = '<summary><span class="toctree-toggle"'
-    new = old.replace("<summary>", '<summary aria-label="The pages below">')
+def mend_files(app, error) -> None:
+    """Name the arrow that unfolds a chapter's pages; take MathJax, 2 MB, off the pages without a formula."""
+    arrow = '<summary><span class="toctree-toggle"'
+    named = arrow.replace("<summary>", '<summary aria-label="The pages below">')
+    mathjax = re.compile(r"[ ]*<script>window\.MathJax.*?</script>\n|[ ]*<script[^>]*mathjax/[^>]*></script>\n")
     for path in Path(app.outdir).rglob("*.html") if error is None else ():
         text = path.read_text(encoding="utf-8")
-        if old in text:
-            path.write_text(text.replace(old, new), encoding="utf-8")
+        mended = text.replace(arrow, named)
+        if 'class="math' not in text:
+            mended = mathjax.sub("", mended)
+        if mended != text:
+            path.write_text(mended, encoding="utf-8")
 
 
 def setup(app) -> dict:
     app.connect("doctree-resolved", link_names, priority=900)
     app.connect("html-page-context", preview)
     app.connect("html-page-context", repair)
-    app.connect("build-finished", name_toggles)
+    app.connect("build-finished", mend_files)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
