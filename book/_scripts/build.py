@@ -204,11 +204,11 @@ def write_root() -> None:
     head = re.findall(r'<meta (?:name|property)="(?:description|og:|twitter:)[^>]*>',
                       (HTML / first).read_text(encoding="utf-8"))
     title = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["title"]
-    (HTML / "index.html").write_text(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-        f"<title>{title}</title>\n" + "\n".join(head) + f'\n<link rel="canonical" href="{first}">\n<meta http-equiv="refresh" content="0; url={first}">\n</head>\n'
-        f'<body><main><h1>{title}</h1><p><a href="{first}">Go to the book</a></p></main></body>\n</html>\n',
-        encoding="utf-8")
+    link, refresh = f'<link rel="canonical" href="{first}">', f'<meta http-equiv="refresh" content="0; url={first}">'
+    body = f'<body><main><h1>{title}</h1><p><a href="{first}">Go to the book</a></p></main></body>'
+    lines = ["<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">', f"<title>{title}</title>", *head,
+             link, refresh, "</head>", body, "</html>"]
+    (HTML / "index.html").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def check_pages(notebooks: list[Path]) -> list[str]:
