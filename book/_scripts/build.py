@@ -206,8 +206,8 @@ def write_root() -> None:
     title = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["title"]
     link, refresh = f'<link rel="canonical" href="{first}">', f'<meta http-equiv="refresh" content="0; url={first}">'
     body = f'<body><main><h1>{title}</h1><p><a href="{first}">Go to the book</a></p></main></body>'
-    lines = ["<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">', f"<title>{title}</title>", *head,
-             link, refresh, "</head>", body, "</html>"]
+    lines = ["<!DOCTYPE html>", '<html lang="en">', "<head>", '<meta charset="utf-8">', f"<title>{title}</title>",
+             *head, link, refresh, "</head>", body, "</html>"]
     (HTML / "index.html").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
