@@ -8,12 +8,10 @@ website's tables; where they are silent, the released configurations. Fields tha
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 MODELS = ("i3d", "clstm")
-
-
 _VALID = (  # names of fields, what is valid, and the same in words
     ("model", lambda value: value in MODELS, "one of i3d, clstm"),
     ("optimizer", lambda value: value in ("adam", "adamw", "sgd"), "one of adam, adamw, sgd"),
@@ -26,16 +24,12 @@ _VALID = (  # names of fields, what is valid, and the same in words
 )
 
 
-def _check(recipe: Any) -> None:
-    for names, valid, expected in _VALID:
+def check(values: Mapping[str, Any], table: Iterable[tuple[str, Callable, str]]) -> None:
+    """ValueError for a value that is not valid. Rows of the table: names, what is valid, the same in words."""
+    for names, valid, expected in table:
         for name in names.split():
-            if name in vars(recipe) and not valid(getattr(recipe, name)):
-                raise ValueError(f"{name}: expected {expected}, got {getattr(recipe, name)!r}")
-
-
-def _with_tuples(value: Any) -> Any:
-    """Lists become tuples at every level, so that a recipe from JSON equals the one in this file."""
-    return tuple(_with_tuples(v) for v in value) if isinstance(value, list | tuple) else value
+            if name in values and not valid(values[name]):
+                raise ValueError(f"{name}: expected {expected}, got {values[name]!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +49,7 @@ class MaskRecipe:
     border: str = "paper"  # price of an edge at the clip's border: "paper": half an inner edge | "even": a whole one
 
     def __post_init__(self) -> None:
-        _check(self)
+        check(vars(self), _VALID)
 
 
 SOMETHING_MASK = MaskRecipe("something", lambda1=0.01, lambda2=0.02)
@@ -68,7 +62,7 @@ MASKS = {m.name: m for m in (SOMETHING_MASK, KTH_MASK, SOMETHING_MASK_TABLE, KTH
 
 @dataclasses.dataclass(frozen=True)
 class TrainRecipe:
-    """One training run. `model_args` takes a mapping and is kept as sorted pairs, for comparing."""
+    """One training run."""
 
     name: str
     model: str  # "i3d" | "clstm"
@@ -87,41 +81,37 @@ class TrainRecipe:
     warmup_epochs: float = 0.0  # linear, from 0 to learning_rate
     label_smoothing: float = 0.0
     clip_norm: float = 0.0  # largest gradient norm; 0: not clipped
-    model_args: Mapping[str, Any] | tuple = ()  # further constructor arguments of the model
+    model_args: Mapping = dataclasses.field(default_factory=dict, hash=False)  # the model's further arguments
     chosen: tuple[str, ...] = ()  # fields that the paper does not publish
 
     def __post_init__(self) -> None:
-        pairs = sorted((key, _with_tuples(value)) for key, value in dict(self.model_args).items())
-        for name, values in (("size", map(int, self.size)), ("chosen", self.chosen), ("model_args", pairs)):
-            object.__setattr__(self, name, tuple(values))
-        _check(self)
-        if unknown := set(self.chosen) - {field.name for field in dataclasses.fields(self)}:
-            raise ValueError(f"chosen: expected fields of TrainRecipe, got {sorted(unknown)}")
+        pairs = ((key, tuple(v) if isinstance(v, list) else v) for key, v in sorted(self.model_args.items()))
+        vars(self).update(size=tuple(self.size), chosen=tuple(self.chosen), model_args=dict(pairs))  # of lists in JSON
+        check(vars(self), _VALID)
 
     def config(self, num_classes: int) -> dict[str, Any]:
         """The dict that `interp.models.build` takes to make this recipe's network."""
         names = ("model", "dropout", "num_frames", "size") if self.model == "clstm" else ("model", "dropout")
-        return {name: getattr(self, name) for name in names} | dict(self.model_args, num_classes=num_classes)
+        return {name: getattr(self, name) for name in names} | self.model_args | {"num_classes": num_classes}
 
 
 def change(recipe: TrainRecipe, **fields: Any) -> TrainRecipe:
     """A copy with some fields changed; `model_args` are merged into the recipe's own."""
-    fields["model_args"] = dict(recipe.model_args) | dict(fields.get("model_args", ()))
-    return dataclasses.replace(recipe, **fields)
+    return dataclasses.replace(recipe, **fields | {"model_args": recipe.model_args | fields.get("model_args", {})})
 
 
 def asdict(recipe: MaskRecipe | TrainRecipe) -> dict[str, Any]:
     """A dict of strings, numbers, lists and dicts, ready for JSON; `from_dict` is its inverse."""
-    arguments = {"model_args": dict(recipe.model_args)} if isinstance(recipe, TrainRecipe) else {}
-    return json.loads(json.dumps(vars(recipe) | arguments))
+    return json.loads(json.dumps(vars(recipe)))
 
 
 def from_dict(record: Mapping[str, Any]) -> MaskRecipe | TrainRecipe:
     """The recipe that `asdict` wrote; ValueError for fields that no recipe has."""
     kind = TrainRecipe if "model" in record else MaskRecipe
-    if unknown := set(record) - {field.name for field in dataclasses.fields(kind)}:
-        raise ValueError(f"{kind.__name__} has no field {', '.join(sorted(unknown))}")
-    return kind(**record)
+    try:
+        return kind(**record)
+    except TypeError as error:
+        raise ValueError(f"expected the fields of a {kind.__name__}, got {sorted(record)}: {error}") from error
 
 
 def scale() -> str:
@@ -133,50 +123,44 @@ def scale() -> str:
 
 
 # --- the paper's four rows (website table). Raw 0-255 values, no augmentation. ---
-_CHOSEN = ("learning_rate", "batch_size")
 _RAW, _CENTRED = (0.0, 255.0), (-1.0, 1.0)
-
+_PAPER = dict(data="something", num_frames=16, size=(224, 224), batch_size=16, chosen=("learning_rate", "batch_size"))
 I3D_SOMETHING = TrainRecipe(
-    "i3d_something", "i3d", "something", num_frames=16, size=(224, 224), epochs=13, optimizer="adam",
-    learning_rate=0.008, batch_size=16, dropout=0.5, chosen=_CHOSEN,
+    "i3d_something", "i3d", epochs=13, optimizer="adam", learning_rate=0.008, dropout=0.5, **_PAPER,
     model_args=dict(temporal_strides=(1, 1, 2), pixel_range=_RAW))
 I3D_KTH = change(I3D_SOMETHING, name="i3d_kth", data="kth", num_frames=32, size=(120, 160), epochs=30,
                  weight_decay=5e-5, dropout=0.7)
 CLSTM_SOMETHING = TrainRecipe(
-    "clstm_something", "clstm", "something", num_frames=16, size=(224, 224), epochs=105, optimizer="sgd",
-    learning_rate=0.001, batch_size=16, momentum=0.2, chosen=_CHOSEN,
+    "clstm_something", "clstm", epochs=105, optimizer="sgd", learning_rate=0.001, momentum=0.2, **_PAPER,
     model_args=dict(filters=(32, 32, 32), kernel_size=5, strides=(2, 2, 2), pools=(2, 2, 2), padding="valid",
                     gate="hard_sigmoid", batch_norm=True, classifier="sequence", pixel_range=_RAW))
 CLSTM_KTH = change(
     CLSTM_SOMETHING, name="clstm_kth", data="kth", num_frames=32, size=(120, 160), epochs=21, batch_size=24,
-    weight_decay=1e-4, dropout=0.5, model_args=dict(filters=(32, 32), kernel_size=(3, 5), strides=(2, 2), pools=(2, 2),
-                                                    batch_norm=False, classifier="last"))
+    weight_decay=1e-4, dropout=0.5, model_args=dict(
+        filters=(32, 32), kernel_size=(3, 5), strides=(2, 2), pools=(2, 2), batch_norm=False, classifier="last"))
 
 # --- the networks that the package ships, trained on generated clips; strides keep at least 6x6 map cells ---
-_CHOSEN_HERE = ("epochs", "optimizer", "learning_rate", "batch_size", "weight_decay", "dropout", "schedule",
-                "augment", "warmup_epochs", "label_smoothing", "clip_norm", "model_args")
-
+_MOTION = dict(
+    data="motion", num_frames=16, size=(64, 64), optimizer="adamw", batch_size=32, weight_decay=0.01, dropout=0.3,
+    schedule="cosine", augment=True, label_smoothing=0.05,
+    chosen=("epochs", "optimizer", "learning_rate", "batch_size", "weight_decay", "dropout", "schedule", "augment",
+            "warmup_epochs", "label_smoothing", "clip_norm", "model_args"))
 I3D_MOTION = TrainRecipe(
-    "i3d_motion", "i3d", "motion", num_frames=16, size=(64, 64), epochs=10, optimizer="adamw",
-    learning_rate=0.002, batch_size=32, weight_decay=0.01, dropout=0.3, schedule="cosine", augment=True,
-    warmup_epochs=1, label_smoothing=0.05, chosen=_CHOSEN_HERE,
+    "i3d_motion", "i3d", epochs=10, learning_rate=0.002, warmup_epochs=1, **_MOTION,
     model_args=dict(width=0.25, temporal_strides=(2, 1, 1), spatial_strides=(2, 2, 2, 1, 1), bn_momentum=0.1,
                     pixel_range=_CENTRED))
 CLSTM_MOTION = TrainRecipe(
-    "clstm_motion", "clstm", "motion", num_frames=16, size=(64, 64), epochs=9, optimizer="adamw",
-    learning_rate=0.0008, batch_size=32, weight_decay=0.01, dropout=0.3, schedule="cosine", augment=True,
-    warmup_epochs=0.2, label_smoothing=0.05, clip_norm=1.0, chosen=_CHOSEN_HERE,
+    "clstm_motion", "clstm", epochs=9, learning_rate=0.0008, warmup_epochs=0.2, clip_norm=1.0, **_MOTION,
     model_args=dict(filters=(16, 24, 32), kernel_size=5, strides=(2, 1, 1), pools=(2, 2, 4), padding="same",
                     gate="sigmoid", bn_momentum=0.1, pixel_range=_CENTRED))
 
 # --- and on generated sequences in KTH's layout: map cells of 8x8 pixels; fewer clips, so smaller batches ---
+_KTH = dict(data="kth", num_frames=32, size=(48, 64), batch_size=16)
 I3D_MOTION_KTH = change(
-    I3D_MOTION, name="i3d_motion_kth", data="kth", num_frames=32, size=(48, 64), epochs=18, batch_size=16,
-    model_args=dict(temporal_strides=(2, 2, 1)))
+    I3D_MOTION, name="i3d_motion_kth", epochs=18, model_args=dict(temporal_strides=(2, 2, 1)), **_KTH)
 CLSTM_MOTION_KTH = change(  # two layers of kernels 3x5 with strides of two, as the paper's for KTH
-    CLSTM_MOTION, name="clstm_motion_kth", data="kth", num_frames=32, size=(48, 64), epochs=8, batch_size=16,
-    learning_rate=0.0012, warmup_epochs=0.5, model_args=dict(filters=(8, 16), kernel_size=(3, 5), strides=(2, 2),
-                                                             pools=(2, 2)))
+    CLSTM_MOTION, name="clstm_motion_kth", epochs=8, learning_rate=0.0012, warmup_epochs=0.5, **_KTH,
+    model_args=dict(filters=(8, 16), kernel_size=(3, 5), strides=(2, 2), pools=(2, 2)))
 
 PAPER = (I3D_SOMETHING, I3D_KTH, CLSTM_SOMETHING, CLSTM_KTH)
 RECIPES = {row.name: row for row in (*PAPER, I3D_MOTION, CLSTM_MOTION, I3D_MOTION_KTH, CLSTM_MOTION_KTH)}

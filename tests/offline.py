@@ -31,21 +31,30 @@ def chromium():
 
 
 @contextlib.contextmanager
+def watched(browser, addresses, **options):
+    """A new page, and a list of what goes wrong on it: errors on the console, requests that fail or go elsewhere."""
+    context = browser.new_context(**options)
+    page, wrong = context.new_page(), []
+    page.set_default_timeout(20_000)
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("response", lambda answer: wrong.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None)
+    page.on("request", lambda request: None if request.url.startswith(addresses) else wrong.append(request.url[:100]))
+    try:
+        yield page, wrong
+    finally:
+        context.close()
+
+
+@contextlib.contextmanager
 def opened(browser, html: str, folder, *, address: str = "", **options):
     """HTML in a file, opened as a page of its own; fails on an error on the console or a request to anywhere."""
     path = folder / "page.html"
     head = '<meta charset="utf-8"><title>page</title><meta name="viewport" content="width=device-width">'
     whole = f'<!doctype html><html lang="en"><head>{head}</head><body><main>{html}</main></body></html>'
     path.write_text(whole, encoding="utf-8")
-    context = browser.new_context(offline=True, **({"viewport": {"width": 1280, "height": 900}} | options))
-    page, said = context.new_page(), []
-    page.set_default_timeout(20_000)
-    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("requestfailed", lambda request: said.append(request.url[:100]))
-    page.goto(path.as_uri() + address)
-    try:
+    options = {"viewport": {"width": 1280, "height": 900}, "offline": True} | options
+    with watched(browser, ("file:", "data:", "blob:"), **options) as (page, wrong):
+        page.goto(path.as_uri() + address)
         yield page
-        assert said == []
-    finally:
-        context.close()
+        assert wrong == []

@@ -1,6 +1,7 @@
 """Augmentation: a direction is mirrored only together with its class, and pixels end where the draws say."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,6 +16,12 @@ from interp.training import augment
 STILL = {"zoom": 1.0, "stretch": 0.0, "brightness": 0.0, "contrast": 0.0, "colour": 0.0}
 RIGHT, LEFT = "Pushing something from left to right", "Pushing something from right to left"
 CAMERA, UP, HOLD = "Turning the camera left while filming something", "Moving something up", "Holding something"
+
+
+def augmentation(num_classes, mirror=None, flip=None, **options):
+    """`augment_clips` for classes that are mirrored so."""
+    tables = (augment.mirrored_classes(num_classes, mapping) for mapping in (mirror, flip))
+    return partial(augment.augment_clips, **dict(zip(("mirror", "flip"), tables, strict=True)), **options)
 
 
 def moving(dx, dy, size=12):
@@ -45,7 +52,7 @@ def something(tmp_path):
 
 
 def test_what_has_a_direction_is_mirrored_only_into_its_opposite(something):
-    change = augment.Augment(5, something.mirror, something.flip, **STILL)
+    change = augmentation(5, something.mirror, something.flip, **STILL)
     truth = {RIGHT: (1, 0), LEFT: (-1, 0), CAMERA: (-1, 0), UP: (0, -1), HOLD: (1, 0)}
     count, seen = 200, {}
     for label, name in enumerate(something.classes):
@@ -65,7 +72,7 @@ def test_each_kind_of_dataset_says_what_may_be_mirrored(tmp_path):
         (tmp_path / "videos" / name / "1.avi").touch()
     folder = open_dataset("folder", tmp_path / "videos", "all")
     frames = moving(1, 0).expand(100, -1, -1, -1, -1)
-    clips, labels = augment.Augment(2, folder.mirror, folder.flip, **STILL)(
+    clips, labels = augmentation(2, folder.mirror, folder.flip, **STILL)(
         frames, torch.zeros(100).long(), augment.draw(0, 0, 100)
     )
     torch.testing.assert_close(clips, augment.to_float(frames), atol=1e-5, rtol=0)
@@ -80,7 +87,7 @@ def test_a_crop_is_where_the_draws_say_and_the_same_in_every_frame():
     draws[0, :2], draws[0, 2] = 0.9, 0.0  # nothing turned, the smallest crop
     for (across, down), (left, top) in {(0.0, 0.0): (0, 0), (0.999, 0.999): (12, 8), (0.5, 0.25): (6, 2)}.items():
         draws[0, 4], draws[0, 5] = across, down
-        change = augment.Augment(1, **(STILL | {"zoom": 0.5}))
+        change = augmentation(1, **(STILL | {"zoom": 0.5}))
         clips, _ = change(frames, torch.zeros(1).long(), draws)
         crop = augment.to_float(frames)[0, :, :, top : top + 8, left : left + 12]
         expected = functional.interpolate(crop, (16, 24), mode="bilinear", align_corners=False)
@@ -93,13 +100,10 @@ def test_gain_and_offset_are_one_for_the_whole_clip():
     draws[0, :2] = 0.9
     draws[0, 6], draws[0, 7], draws[0, 10] = 1.0, 0.0, 0.75
     options = STILL | {"brightness": 0.1, "contrast": 0.2, "colour": 0.1}
-    clips, _ = augment.Augment(1, **options)(frames, torch.zeros(1).long(), draws)
+    clips, _ = augmentation(1, **options)(frames, torch.zeros(1).long(), draws)
     gain = 1.2 * torch.tensor([0.9, 1.0, 1.0])[:, None, None, None]
     expected = (augment.to_float(frames)[0] - 0.5) * gain + 0.5 + 0.05
     torch.testing.assert_close(clips[0], expected.clamp(0, 1), atol=1e-5, rtol=0)
-    for options in ({"contrast": 1.0}, {"colour": -0.1}, {"zoom": 0}):
-        with pytest.raises(ValueError, match="expected 0 <"):
-            augment.Augment(1, **options)
 
 
 def test_draws_depend_on_seed_and_epoch_and_a_clip_not_on_its_neighbours():
@@ -107,7 +111,7 @@ def test_draws_depend_on_seed_and_epoch_and_a_clip_not_on_its_neighbours():
     labels, draws = torch.tensor([0, 1, 0]), augment.draw(1, 2, 10)
     assert torch.equal(draws, augment.draw(1, 2, 10)) and 0 <= draws.min() and draws.max() < 1
     assert not torch.equal(draws, augment.draw(1, 3, 10)) and not torch.equal(draws, augment.draw(2, 2, 10))
-    change = augment.Augment(2, Toy.mirror, Toy.flip)
+    change = augmentation(2, Toy.mirror, Toy.flip)
     clips, mapped = change(frames, labels, draws[[5, 9, 7]])
     alone, label = change(frames[1:2], labels[1:2], draws[[9]])
     assert torch.equal(clips[1:2], alone) and torch.equal(mapped[1:2], label)
@@ -123,7 +127,7 @@ def test_mirroring_maps_the_label_and_turns_the_frames():
         (0.25, 0.25, ((-1, -2), (-1, -2)), [1, 0]),
     ):
         draws[:, 0], draws[:, 1] = mirror, flip
-        clips, labels = augment.Augment(2, Toy.mirror, Toy.flip, **STILL)(frames, torch.tensor([0, 1]), draws)
+        clips, labels = augmentation(2, Toy.mirror, Toy.flip, **STILL)(frames, torch.tensor([0, 1]), draws)
         turned = torch.stack([clip.flip(axes) for clip, axes in zip(original, reversed_axes, strict=True)])
         torch.testing.assert_close(clips, turned, atol=1e-5, rtol=0)
         assert labels.tolist() == expected
@@ -133,14 +137,12 @@ def test_an_unknown_mirror_image_is_never_made_and_a_known_one_half_of_the_time(
     frames = torch.zeros(1, 1, 4, 4, 3, dtype=torch.uint8).expand(500, -1, -1, -1, -1)
     labels = torch.arange(500) % 3
     labels[0] = -1
-    _, after = augment.Augment(3, {0: 1, 1: None}, None)(frames, labels, augment.draw(0, 0, 500))
+    _, after = augmentation(3, {0: 1, 1: None}, None)(frames, labels, augment.draw(0, 0, 500))
     assert torch.equal(after[labels != 0], labels[labels != 0])
     assert 0.35 < (after[labels == 0] == 1).double().mean() < 0.65
-    with pytest.raises(ValueError, match="expected classes 0..2"):
-        augment.Augment(3, {0: 3})
 
 
 def test_one_change_for_all_frames():
     still = torch.randint(256, (6, 1, 16, 16, 3), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    clips, _ = augment.Augment(1)(still.expand(-1, 4, -1, -1, -1), torch.zeros(6).long(), augment.draw(0, 0, 6))
+    clips, _ = augmentation(1)(still.expand(-1, 4, -1, -1, -1), torch.zeros(6).long(), augment.draw(0, 0, 6))
     assert torch.equal(clips, clips[:, :, :1].expand_as(clips)) and 0 <= clips.min() and clips.max() <= 1

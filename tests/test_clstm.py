@@ -162,7 +162,7 @@ def test_config_builds_the_same_network():
     "arguments, word",
     [({"padding": "full"}, "padding"), ({"gate": "relu"}, "gate"), ({"classifier": "mean"}, "classifier"),
      ({"batch_norm": "one"}, "batch_norm"), ({"strides": (2, 2)}, "one entry"),
-     ({"size": (32, 32)}, "leaves nothing"),
+     ({"size": (32, 32)}, "leave nothing"),
      ({"kernel_size": 0}, "kernel_size"), ({"num_frames": 0}, "num_frames"), ({"dropout": -0.1}, "dropout"),
      ({"batch_norm": "shared", "filters": (8, 8, 16)}, "equal filters")],
 )  # fmt: skip

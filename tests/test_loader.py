@@ -12,10 +12,14 @@ from interp.data.loader import ClipLoader  # noqa: E402
 from interp.data.something import open_something  # noqa: E402
 
 
-@pytest.mark.parametrize("keep, workers", [("none", 0), ("none", 1), ("memory", 0), ("auto", 1)])
-def test_same_clips_in_the_order_asked_for(tmp_path, keep, workers):
+@pytest.fixture
+def dataset(tmp_path):
     something(tmp_path)
-    dataset = open_something(tmp_path, "train", 4, 16)
+    return open_something(tmp_path, "train", 4, 16)
+
+
+@pytest.mark.parametrize("keep, workers", [("none", 0), ("none", 1), ("memory", 0), ("auto", 1)])
+def test_same_clips_in_the_order_asked_for(dataset, keep, workers):
     loader = ClipLoader(dataset, "cpu", keep=keep, workers=workers)
     (frames, labels, indices), (last, *_) = loader([[2, 0], [1]])
     assert indices.tolist() == [2, 0] and labels.tolist() == [0, 0] and len(loader) == 3
@@ -25,9 +29,7 @@ def test_same_clips_in_the_order_asked_for(tmp_path, keep, workers):
 
 
 @pytest.mark.parametrize("keep, workers", [("none", 1), ("memory", 0)])
-def test_unreadable_clips(tmp_path, keep, workers):
-    something(tmp_path)
-    dataset = open_something(tmp_path, "train", 4, 16)
+def test_unreadable_clips(dataset, keep, workers):
     dataset.samples[1].path.write_bytes(b"")
     loader = ClipLoader(dataset, "cpu", keep=keep, workers=workers)
     ((frames, labels, _),) = loader([[0, 1, 2]])
@@ -37,24 +39,13 @@ def test_unreadable_clips(tmp_path, keep, workers):
         [*ClipLoader(dataset, "cpu", keep=keep, workers=workers, on_error="raise")([[0, 1, 2]])]
 
 
-def test_refuses(tmp_path):
-    something(tmp_path)
-    dataset = open_something(tmp_path, "train", 4)
-    with pytest.raises(ValueError, match="expected keep to be one of auto, memory, none, got 'disk'"):
-        ClipLoader(dataset, "cpu", keep="disk")
-    with pytest.raises(ValueError, match="expected on_error"):
-        ClipLoader(dataset, "cpu", on_error="stop")
+def test_refuses(dataset, monkeypatch):
+    for options, words in (({"keep": "disk"}, "keep to be one of auto, memory, none, got 'disk'"),
+                           ({"on_error": "stop"}, "on_error")):  # fmt: skip
+        with pytest.raises(ValueError, match=f"expected {words}"):
+            ClipLoader(dataset, "cpu", **options)
     with pytest.raises(ValueError, match="empty"):
         ClipLoader(dataset.subset([]), "cpu")
-    with pytest.raises(ValueError, match="clip 1 is .1, 2, 3, 3., others are .1, 2, 2, 3.; give a size"):
-        ClipLoader(Uneven(), "cpu")
-
-
-class Uneven:
-    classes = ["a"]
-
-    def __len__(self):
-        return 2
-
-    def __getitem__(self, index):
-        return np.zeros((1, 2, 2 + index, 3), np.uint8), 0, index
+    monkeypatch.setattr(type(dataset), "__getitem__", lambda self, i: (np.zeros((1, 2, 2 + i, 3), np.uint8), 0, i))
+    with pytest.raises(ValueError, match="clip 2 is .1, 2, 3, 3., others are .1, 2, 2, 3.; give a size"):
+        ClipLoader(dataset, "cpu")

@@ -65,7 +65,6 @@ def test_change_merges_the_models_arguments():
         ("dropout", 1.0, "below 1"),
         ("size", (64,), "(height, width)"),
         ("weight_decay", -1.0, "at least 0"),
-        ("chosen", ("rate",), "rate"),
     ],
 )
 def test_a_mistake_is_told(field, value, words):

@@ -7,7 +7,7 @@ from torch import nn
 from interp import recipes
 from interp.core import masks, perturb, windows
 from interp.models import CLSTM, I3D
-from interp.models import stem as stems
+from interp.models import network as networks
 
 SHORT = recipes.MaskRecipe("short", 0.01, 0.02, iterations=8)
 I3D_SMALL = dict(width=0.125, pixel_range=(-1, 1))
@@ -41,7 +41,7 @@ def dim():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_logits_and_gradients_are_the_models_own(name, dim):
     model, clips = network(name)
-    stem = stems.stem_of(model, clips)
+    stem = model.stem_for(clips)
     responses = stem.responses(clips)
     for kind in ("freeze", "reverse", "blur", dim):
         found = []
@@ -70,13 +70,12 @@ def test_the_search_is_the_same_and_hooks_still_run(name, monkeypatch):
 
 def test_no_stem_where_it_would_not_hold_or_not_pay(monkeypatch):
     model, clips = network("clstm, same")
-    assert stems.stem_of(nn.Sequential(model), clips) is None
-    assert stems.stem_of(model, clips.half()) is None
+    assert model.stem_for(clips.half()) is None
     with monkeypatch.context() as patch:
-        patch.setattr(stems, "MOST_BYTES", 1)
-        assert stems.stem_of(model, clips) is None
+        patch.setattr(networks, "MOST_BYTES", 1)
+        assert model.stem_for(clips) is None
     nn.utils.parametrizations.weight_norm(model.layers[0], "weight_input")
-    assert stems.stem_of(model, clips) is None
+    assert model.stem_for(clips) is None
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -10,7 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .network import VideoNetwork, convolve, same_padding
+from interp.recipes import check
+
+from .network import VALID, VideoNetwork, convolve, same_padding
 from .recurrence import convolutional_lstm, lstm_step
 from .stem import FirstConvolution
 
@@ -32,17 +34,14 @@ class ConvLSTM2d(nn.Module):
                  stride: int | Sequence[int] = 1, padding: str = "valid", gate: str = "hard_sigmoid"):
         super().__init__()
         self.in_channels, self.filters = in_channels, filters
-        self.kernel_size, self.stride = _pair("kernel_size", kernel_size), _pair("stride", stride)
-        self.padding = _choose("padding", padding, ("valid", "same"))
-        self.gate = _choose("gate", gate, ("hard_sigmoid", "sigmoid"))
+        self.kernel_size, self.stride, self.padding, self.gate = _pair(kernel_size), _pair(stride), padding, gate
+        check(vars(self), VALID)
         self.weight_input = nn.Parameter(torch.empty(4 * filters, in_channels, *self.kernel_size))
         self.weight_recurrent = nn.Parameter(torch.empty(4 * filters, filters, *self.kernel_size))
         self.bias = nn.Parameter(torch.empty(4 * filters))
-        cells = self.kernel_size[0] * self.kernel_size[1]
-        bound = (6 / (cells * (in_channels + 4 * filters))) ** 0.5
-        nn.init.uniform_(self.weight_input, -bound, bound)
-        matrix = nn.init.orthogonal_(torch.empty(cells * filters, 4 * filters))  # Keras' (k,k,F,4F), flat
-        kernel = matrix.view(*self.kernel_size, filters, 4 * filters)
+        nn.init.xavier_uniform_(self.weight_input)
+        kernel = torch.empty(*self.kernel_size, filters, 4 * filters)  # Keras' axes
+        nn.init.orthogonal_(kernel.view(-1, 4 * filters))
         with torch.no_grad():  # Keras' start, of the gates too: the forget bias is 1, the others 0
             self.weight_recurrent.copy_(kernel.permute(3, 2, 0, 1))
             self.bias.zero_()[filters : 2 * filters] = 1.0
@@ -50,15 +49,6 @@ class ConvLSTM2d(nn.Module):
     def pads(self, size: Sequence[int]) -> list[tuple[int, int]]:
         """(before, after) of rows and columns for an input of (H,W)."""
         return same_padding(size, self.kernel_size, self.stride) if self.padding == "same" else [(0, 0), (0, 0)]
-
-    def output_size(self, size: Sequence[int]) -> tuple[int, int]:
-        """(H',W') for an input of (H,W); ValueError where nothing is left."""
-        sizes = zip(size, self.pads(size), self.kernel_size, self.stride, strict=True)
-        out = tuple((n + before + after - k) // s + 1 for n, (before, after), k, s in sizes)
-        if min(out) < 1:
-            raise ValueError(f"a '{self.padding}' convolution of {self.kernel_size} leaves nothing of {tuple(size)}: "
-                             "give larger frames, padding='same' or fewer layers")
-        return out
 
     def input_gates(self, frames: Tensor) -> Tensor:
         """The input's part of the gates: (N,C,H,W) to (N,4F,H',W')."""
@@ -95,28 +85,26 @@ class CLSTM(VideoNetwork):
                  pools: Sequence[int] = (2, 2, 2), padding: str = "valid", gate: str = "hard_sigmoid",
                  batch_norm: bool | str = True, classifier: str = "sequence", dropout: float = 0.0,
                  bn_momentum: float = 0.01, pixel_range: Sequence[float] = (0.0, 1.0)):
-        size, kernel_size = _pair("size", size), _pair("kernel_size", kernel_size)
+        size, kernel_size = _pair(size), _pair(kernel_size)
         super().__init__("clstm", locals())
-        _choose("batch_norm", batch_norm, (True, "shared", False))
-        _choose("classifier", classifier, ("sequence", "last"))
         if not len(filters) == len(strides) == len(pools) > 0 or min(*filters, *pools) < 1:
             raise ValueError("filters, strides, pools: expected one entry of at least 1 a layer, "
                              f"got {tuple(filters)}, {tuple(strides)}, {tuple(pools)}")
         if batch_norm == "shared" and len(set(filters)) > 1:
             raise ValueError(f"batch_norm='shared': expected equal filters in all layers, got {tuple(filters)}")
-        self.layers, self.norms, self.pools, channels = nn.ModuleList(), nn.ModuleList(), list(pools), in_channels
-        for number, (width, stride, pool) in enumerate(zip(filters, strides, pools, strict=True)):
-            self.layers.append(ConvLSTM2d(channels, width, kernel_size, stride, padding, gate))
-            if batch_norm is True or (batch_norm == "shared" and number == 0):
-                self.norms.append(nn.BatchNorm2d(width, eps=1e-3, momentum=bn_momentum))
-            rows, columns = self.layers[-1].output_size(size)
-            size, channels = (rows // pool, columns // pool), width
+        channels, num_norms = (in_channels, *filters), {True: len(filters), "shared": 1, False: 0}[batch_norm]
+        self.layers = nn.ModuleList(ConvLSTM2d(before, after, kernel_size, stride, padding, gate)
+                                    for before, after, stride in zip(channels, filters, strides, strict=False))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(width, 1e-3, bn_momentum) for width in filters[:num_norms])
+        for number, (layer, pool) in enumerate(zip(self.layers, pools, strict=True)):
+            sides = zip(size, layer.pads(size), layer.kernel_size, layer.stride, strict=True)
+            size = [((n + before + after - k) // s + 1) // pool for n, (before, after), k, s in sides]
             if min(size) < 1:
-                raise ValueError(f"pooling by {pool} leaves nothing of layer {number}'s {rows}x{columns} maps: "
-                                 "give larger frames, padding='same', smaller strides or pools")
+                raise ValueError(f"layer {number} and its pooling leave nothing of the frames: give larger frames, "
+                                 "padding='same', smaller strides or pools")
         steps = num_frames if classifier == "sequence" else 1
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(steps * channels * size[0] * size[1], num_classes)
+        self.classifier = nn.Linear(steps * filters[-1] * size[0] * size[1], num_classes)
         # A tenth of Keras' start, whose large random logits kept training at chance for 6,400 clips.
         nn.init.xavier_uniform_(self.classifier.weight, gain=0.1)
         nn.init.zeros_(self.classifier.bias)
@@ -124,10 +112,9 @@ class CLSTM(VideoNetwork):
         self.to(memory_format=torch.channels_last)  # measured faster; outputs follow the kernels
 
     def first_convolution(self, size: tuple[int, int, int]) -> FirstConvolution:
-        """The convolution that sees clips of `size` (T,H,W), for a mask search that computes it once."""
-        layer, pixel_range = self.layers[0], tuple(self.config["pixel_range"])
-        pads = ((0, 0), *layer.pads(size[1:]))
-        return FirstConvolution(F.conv2d, layer.weight_input, layer.bias, (1, *layer.stride), pads, pixel_range)
+        """The convolution that sees clips of `size` (T,H,W)."""
+        layer = self.layers[0]
+        return FirstConvolution(layer.weight_input, layer.bias, (1, *layer.stride), [(0, 0), *layer.pads(size[1:])])
 
     def forward(self, clips: Tensor) -> Tensor:
         c = self.config
@@ -158,7 +145,7 @@ class CLSTM(VideoNetwork):
 
     def _pool(self, maps: Tensor, number: int) -> Tensor:
         """Max pooling and batch normalisation after layer `number`."""
-        maps = F.max_pool2d(maps, self.pools[number]) if self.pools[number] > 1 else maps
+        maps = F.max_pool2d(maps, self.config["pools"][number])
         return self.norms[min(number, len(self.norms) - 1)](maps) if len(self.norms) else maps
 
 
@@ -167,14 +154,5 @@ def _by_frame(x: Tensor) -> Tensor:
     return x.permute(2, 0, 1, 3, 4).flatten(0, 1)
 
 
-def _pair(name: str, value: int | Sequence[int]) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
-    if len(pair) != 2 or any(int(v) != v or v < 1 for v in pair):
-        raise ValueError(f"{name}: expected an integer of at least 1, or a pair (rows, columns), got {value!r}")
-    return int(pair[0]), int(pair[1])
-
-
-def _choose(name: str, value, choices: Sequence):
-    if value not in choices:
-        raise ValueError(f"{name}: expected one of {', '.join(map(str, choices))}, got {value!r}")
-    return value
+def _pair(value: int | Sequence[int]) -> tuple[int, ...]:
+    return (value, value) if isinstance(value, int) else tuple(value)

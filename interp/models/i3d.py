@@ -7,6 +7,7 @@ Mänttäri, Broomé et al., ACCV 2020 (arXiv 2002.00367). Modules are named as i
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +37,7 @@ class MaxPool3dSame(nn.Module):
 class Unit3d(nn.Module):
     """Convolution without bias, batch normalisation, ReLU: (B,C,T,H,W) to (B,F,T/s,H/s,W/s), rounded up."""
 
-    def __init__(self, in_channels: int, channels: int, kernel: Triple, stride: Triple = (1, 1, 1), momentum=0.1):
+    def __init__(self, in_channels: int, channels: int, kernel: int | Triple, stride: int | Triple = 1, momentum=0.1):
         super().__init__()
         self.conv_3d = nn.Conv3d(in_channels, channels, kernel, stride, bias=False)
         self.batch_norm = nn.BatchNorm3d(channels, eps=1e-3, momentum=momentum)
@@ -53,15 +54,11 @@ class Mixed(nn.Module):
     def __init__(self, in_channels: int, channels: Sequence[int], momentum: float, last_name="Conv3d_0b_3x3"):
         super().__init__()
         c0, c1a, c1b, c2a, c2b, c3 = channels
-
-        def conv(in_channels: int, channels: int, size: int) -> Unit3d:
-            return Unit3d(in_channels, channels, (size, size, size), momentum=momentum)
-
-        c, pool = in_channels, MaxPool3dSame((3, 3, 3), (1, 1, 1))
-        branches = ({"Conv3d_0a_1x1": conv(c, c0, 1)},
-                    {"Conv3d_0a_1x1": conv(c, c1a, 1), "Conv3d_0b_3x3": conv(c1a, c1b, 3)},
-                    {"Conv3d_0a_1x1": conv(c, c2a, 1), last_name: conv(c2a, c2b, 3)},
-                    {"MaxPool3d_0a_3x3": pool, "Conv3d_0b_1x1": conv(c, c3, 1)})
+        conv, pool = partial(Unit3d, momentum=momentum), MaxPool3dSame((3, 3, 3), (1, 1, 1))
+        branches = ({"Conv3d_0a_1x1": conv(in_channels, c0, 1)},
+                    {"Conv3d_0a_1x1": conv(in_channels, c1a, 1), "Conv3d_0b_3x3": conv(c1a, c1b, 3)},
+                    {"Conv3d_0a_1x1": conv(in_channels, c2a, 1), last_name: conv(c2a, c2b, 3)},
+                    {"MaxPool3d_0a_3x3": pool, "Conv3d_0b_1x1": conv(in_channels, c3, 1)})
         for number, units in enumerate(branches):
             self.add_module(f"Branch_{number}", nn.Sequential(OrderedDict(units)))
         self.out_channels = c0 + c1b + c2b + c3
@@ -87,8 +84,7 @@ class I3D(VideoNetwork):
     """I3D for clips (B,C,T,H,W) in [0,1] of any T, H, W; returns logits (B,K). `Mixed_5c` is the layer for Grad-CAM.
 
     Args:
-        num_classes: K.
-        in_channels: C.
+        num_classes, in_channels: K and C.
         width: factor on every channel count, which is rounded to a multiple of 8.
         dropout: probability of dropping, before the logits.
         temporal_strides: of Conv3d_1a, MaxPool3d_4a, MaxPool3d_5a; (2, 2, 2) is the Kinetics network.
@@ -104,18 +100,11 @@ class I3D(VideoNetwork):
                  temporal_strides: Sequence[int] = (1, 1, 2), spatial_strides: Sequence[int] = (2, 2, 2, 2, 2),
                  bn_momentum: float = 0.01, pixel_range: Sequence[float] = (0.0, 1.0)):
         super().__init__("i3d", locals())
-        if not width > 0:
-            raise ValueError(f"width: expected a factor above 0 on the channel counts, got {width}")
-        for name, strides, num in (("temporal", temporal_strides, 3), ("spatial", spatial_strides, 5)):
-            if len(strides) != num or any(int(s) != s or s < 1 for s in strides):
-                raise ValueError(f"{name}_strides: expected {num} integers of at least 1, got {tuple(strides)}")
         (t1, t4, t5), (s1, s2, s3, s4, s5) = temporal_strides, spatial_strides
+        conv = partial(Unit3d, momentum=bn_momentum)
 
         def wide(channels: int) -> int:
             return channels if width == 1 else max(8, round(channels * width / 8) * 8)
-
-        def conv(in_channels: int, channels: int, size: int, stride: Triple = (1, 1, 1)) -> Unit3d:
-            return Unit3d(in_channels, channels, (size, size, size), stride, bn_momentum)
 
         def mixed(in_channels: int, *channels: int, **names: str) -> Mixed:
             return Mixed(in_channels, [wide(c) for c in channels], bn_momentum, **names)
@@ -147,10 +136,9 @@ class I3D(VideoNetwork):
         self.to(memory_format=torch.channels_last_3d)  # twice as fast on a CPU; outputs follow the kernels
 
     def first_convolution(self, size: Triple) -> FirstConvolution:
-        """The convolution that sees clips of `size` (T,H,W), for a mask search that computes it once."""
-        conv, pixel_range = self.Conv3d_1a_7x7.conv_3d, tuple(self.config["pixel_range"])
-        pads = tuple(same_padding(size, conv.kernel_size, conv.stride))
-        return FirstConvolution(F.conv3d, conv.weight, None, conv.stride, pads, pixel_range)
+        """The convolution that sees clips of `size` (T,H,W)."""
+        conv = self.Conv3d_1a_7x7.conv_3d
+        return FirstConvolution(conv.weight, None, conv.stride, same_padding(size, conv.kernel_size, conv.stride))
 
     def forward(self, clips: Tensor) -> Tensor:
         x = self.prepare(clips, (self.config["in_channels"], "T", "H", "W"))

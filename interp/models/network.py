@@ -6,41 +6,54 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .stem import Stem, stem_of
+from interp.recipes import check
+
+from .stem import MOST_BYTES, Stem
+
+VALID = (  # names of constructor arguments, what is valid, and the same in words
+    ("num_classes in_channels num_frames", lambda value: value >= 1, "at least 1"),
+    ("dropout", lambda value: 0 <= value < 1, "a probability from 0 to below 1"),
+    ("pixel_range", lambda value: len(value) == 2 and value[0] < value[1], "(low, high) with low < high"),
+    ("width", lambda value: value > 0, "a factor above 0 on the channel counts"),
+    ("temporal_strides", lambda value: len(value) == 3 and _are_counts(value), "3 integers of at least 1"),
+    ("spatial_strides", lambda value: len(value) == 5 and _are_counts(value), "5 integers of at least 1"),
+    ("size kernel_size stride", lambda value: len(value) == 2 and _are_counts(value),
+     "an integer of at least 1, or a pair (rows, columns)"),
+    ("padding", lambda value: value in ("valid", "same"), "one of valid, same"),
+    ("gate", lambda value: value in ("hard_sigmoid", "sigmoid"), "one of hard_sigmoid, sigmoid"),
+    ("batch_norm", lambda value: value in (True, "shared", False), "one of True, shared, False"),
+    ("classifier", lambda value: value in ("sequence", "last"), "one of sequence, last"),
+)
+
+
+def _are_counts(values: Sequence[int]) -> bool:
+    return all(int(value) == value >= 1 for value in values)
 
 
 class VideoNetwork(nn.Module):
-    """Base of both networks, from clips (B,C,T,H,W) in [0,1] to logits (B,K).
+    """Base of both networks, from clips (B,C,T,H,W) in [0,1] to logits (B,K)."""
 
-    Attributes:
-        config: constructor arguments as JSON values, with "model"; `interp.models.build(config)` makes a new network.
-        classes: K names, None until weights are read.
-        record: how the network was trained, None until weights are read.
-        gradcam_layer: name of the module that Grad-CAM reads by default.
-    """
-
-    gradcam_layer: str
+    config: dict  # constructor arguments as JSON values, and "model"; `interp.models.build(config)` makes a new network
+    classes: list[str] | None = None  # K names, once weights are read
+    record: dict | None = None  # how the network was trained, once weights are read
+    gradcam_layer: str  # name of the module that Grad-CAM reads by default
 
     def __init__(self, model: str, arguments: Mapping):
         """arguments: the constructor's, as locals() holds them at its start."""
         super().__init__()
         arguments = {name: value for name, value in arguments.items() if name not in ("self", "__class__")}
-        for name in ("num_classes", "in_channels", "num_frames"):
-            if arguments.get(name, 1) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {arguments[name]}")
-        dropout, pixel_range = arguments["dropout"], arguments["pixel_range"]
-        if not 0 <= dropout < 1:
-            raise ValueError(f"dropout: expected a probability from 0 to below 1, got {dropout}")
-        if len(pixel_range) != 2 or not pixel_range[0] < pixel_range[1]:
-            raise ValueError(f"pixel_range: expected (low, high) with low < high, got {tuple(pixel_range)}")
-        plain = {name: list(value) if isinstance(value, list | tuple) else value for name, value in arguments.items()}
-        self.config = {"model": model, **plain}
-        self.classes: list[str] | None = None
-        self.record: dict | None = None
+        check(arguments, VALID)
+        self.config = {"model": model} | {
+            name: list(value) if isinstance(value, list | tuple) else value for name, value in arguments.items()}
 
     def stem_for(self, clips: Tensor) -> Stem | None:
         """The first convolution of clips that are to be mixed in time many times; None where it does not pay."""
-        return stem_of(self, clips)
+        first = self.first_convolution(tuple(clips.shape[2:]))
+        on_cpu = clips.device.type == first.weight.device.type == "cpu" and clips.dtype.itemsize >= 4
+        if not on_cpu or not isinstance(first.weight, nn.Parameter):  # parametrised weights: a new tensor at each use
+            return None
+        stem = Stem(self, clips, first)
+        return stem if stem.bytes_per_clip <= MOST_BYTES else None
 
     def prepare(self, clips: Tensor, axes: Sequence[int | str]) -> Tensor:
         """The clips in `pixel_range`; ValueError unless their axes after B are `axes` (a letter: any size)."""
@@ -55,12 +68,10 @@ class VideoNetwork(nn.Module):
 
 def clip_shape(model: nn.Module) -> tuple[int, int, int]:
     """The clip (T,H,W) that a model was made for: by its config, its training record, else 16x64x64."""
-    config, record = (value if isinstance(value := getattr(model, name, None), Mapping) else {}
-                      for name in ("config", "record"))
-    recipe = record.get("recipe") or {}
-    num_frames = config.get("num_frames") or recipe.get("num_frames") or 16
-    height, width = config.get("size") or recipe.get("size") or (64, 64)
-    return int(num_frames), int(height), int(width)
+    values = (getattr(model, name, None) for name in ("config", "record"))
+    config, record = (value if isinstance(value, Mapping) else {} for value in values)
+    known = {"num_frames": 16, "size": (64, 64), **(record.get("recipe") or {}), **config}
+    return int(known["num_frames"]), *map(int, known["size"])
 
 
 def same_padding(sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int]) -> list[tuple[int, int]]:

@@ -6,10 +6,9 @@ Axes: gates (T,B,4F,H,W) in the order input, forget, output, cell; states (T,B,F
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-
-from .network import convolve, pad
 
 SLOPE, MIDDLE = 0.2, 0.5  # of the hard sigmoid
 
@@ -19,54 +18,42 @@ def convolutional_lstm(gates: Tensor, kernel: Tensor, gate: str) -> Tensor:
 
     gate: "sigmoid" or "hard_sigmoid". The result can be differentiated once.
     """
-    return _Recurrence.apply(gates, kernel.to(gates.dtype), gate)
+    return _Recurrence.apply(gates, _odd(kernel.to(gates.dtype)), gate)
 
 
 def lstm_step(gates: Tensor, state: tuple[Tensor, Tensor] | None, kernel: Tensor, gate: str) -> tuple[Tensor, Tensor]:
     """(hidden, cell), each (B,F,H,W), after one step from the state (hidden, cell), None for zeros."""
-    z = gates if state is None else gates + _convolve(state[0], kernel)
+    z = gates if state is None else gates + _convolve(state[0], _odd(kernel))
     i, f, o, new = z.chunk(4, dim=1)
     i, f, o = (torch.sigmoid(x) if gate == "sigmoid" else (SLOPE * x + MIDDLE).clamp(0, 1) for x in (i, f, o))
     cell = i * new.tanh() if state is None else f * state[1] + i * new.tanh()
     return o * cell.tanh(), cell
 
 
-def _pads(kernel: Tensor) -> list[tuple[int, int]]:
-    return [((k - 1) // 2, k // 2) for k in kernel.shape[2:]]
+def _odd(kernel: Tensor) -> Tensor:
+    """The kernel, a zero put before an even number of rows or columns: "same" padding is then equal on both sides."""
+    even_rows, even_columns = (1 - size % 2 for size in kernel.shape[2:])
+    return F.pad(kernel, (even_columns, 0, even_rows, 0)) if even_rows or even_columns else kernel
 
 
 def _convolve(hidden: Tensor, kernel: Tensor) -> Tensor:
-    return convolve(hidden, kernel, None, (1, 1), _pads(kernel))
+    return F.conv2d(hidden, kernel, padding=[size // 2 for size in kernel.shape[2:]])
 
 
-def _convolve_backward(grad: Tensor, hidden: Tensor, kernel: Tensor, of_kernel: bool) -> Tensor:
-    """The gradient of `_convolve` with respect to its kernel or to its hidden states."""
-    (top, bottom), (left, right) = pads = _pads(kernel)
-    padding, uneven = [top, left], top != bottom or left != right
-    if uneven:
-        hidden, padding = pad(hidden, pads), [0, 0]
-    grads = torch.ops.aten.convolution_backward(
-        grad, hidden, kernel, None, [1, 1], padding, [1, 1], False, [0, 0], 1, [not of_kernel, of_kernel, False])
-    if of_kernel:
-        return grads[1]
-    return grads[0][..., top : grads[0].shape[-2] - bottom, left : grads[0].shape[-1] - right] if uneven else grads[0]
+def _convolve_backward(grad: Tensor, hidden: Tensor, kernel: Tensor, mask: list[bool]) -> tuple[Tensor, Tensor, None]:
+    """The gradients of `_convolve` to the hidden states and to the kernel, where `mask` is True."""
+    padding = [size // 2 for size in kernel.shape[2:]]
+    return torch.ops.aten.convolution_backward(
+        grad, hidden, kernel, None, [1, 1], padding, [1, 1], False, [0, 0], 1, mask)
 
 
 class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx, gates: Tensor, kernel: Tensor, gate: str) -> Tensor:
-        num_frames, batch, filters = *gates.shape[:2], kernel.shape[1]
-        inner = gates[0].is_contiguous(memory_format=torch.channels_last)
-        layout = torch.channels_last if inner else torch.contiguous_format
-
-        def buffer(steps: int, channels: int) -> Tensor:
-            size = (steps * batch, channels, *gates.shape[3:])
-            flat = torch.empty(size, dtype=gates.dtype, device=gates.device, memory_format=layout)
-            return flat.unflatten(0, (steps, batch))
-
+        num_frames, filters = len(gates), kernel.shape[1]
         kept = num_frames if any(ctx.needs_input_grad[:2]) else 1  # steps whose inner values are kept
-        opened, news, cells = buffer(kept, 4 * filters), buffer(kept, filters), buffer(kept, filters)
-        squashed, states = buffer(kept, filters), buffer(num_frames, filters)  # tanh of the cells; hidden states
+        states, opened = torch.empty_like(gates[:, :, :filters]), torch.empty_like(gates[:kept])
+        news, cells, squashed = (torch.empty_like(states[:kept]) for _ in range(3))  # squashed: tanh of the cells
         for t in range(num_frames):
             now, before = t % kept, (t - 1) % kept
             z = opened[now]
@@ -108,9 +95,9 @@ class _Recurrence(torch.autograd.Function):
                 out[t].mul_(SLOPE).mul_((opened[t] > 0) & (opened[t] < 1))
             torch.ops.aten.tanh_backward.grad_input(d_cell * i, news[t], grad_input=d_new)
             if t:
-                d_next = _convolve_backward(out[t], states[t - 1], kernel, of_kernel=False)
-        d_kernel = None
-        if ctx.needs_input_grad[1]:
-            d_kernel = torch.zeros_like(kernel) if len(states) == 1 else _convolve_backward(
-                out[1:].flatten(0, 1), states[:-1].flatten(0, 1), kernel, of_kernel=True)
+                d_next = _convolve_backward(out[t], states[t - 1], kernel, [True, False, False])[0]
+        d_kernel = torch.zeros_like(kernel) if ctx.needs_input_grad[1] else None
+        if d_kernel is not None and len(states) > 1:
+            steps = out[1:].flatten(0, 1), states[:-1].flatten(0, 1)
+            d_kernel = _convolve_backward(*steps, kernel, [False, True, False])[1]
         return out, d_kernel, None

@@ -7,7 +7,6 @@ On CPUs this makes a mask search with I3D 1.6 to 1.8 times faster. Axes: clips (
 (B, T*taps, cells*F).
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -19,18 +18,12 @@ MOST_BYTES = 32 * 2**20  # of one clip's responses; to read more takes longer th
 
 
 class FirstConvolution(NamedTuple):
-    """What a model's `first_convolution(size (T,H,W))` returns: the convolution that sees the clips, and nothing else.
+    """The only convolution that sees a model's clips: conv3d, or conv2d with the frames of all clips, time first."""
 
-    The model calls `convolution(clips in pixel_range, weight, ...)` once: conv3d, or conv2d with the frames of all
-    clips, time first.
-    """
-
-    convolution: Callable  # torch.nn.functional.conv3d or conv2d
     weight: Tensor  # (F,C,taps,kh,kw) or (F,C,kh,kw), the very parameter that the model uses
     bias: Tensor | None  # (F,)
     stride: tuple[int, int, int]  # t, h, w
-    pads: tuple[tuple[int, int], ...]  # (before, after) of t, h, w
-    pixel_range: tuple[float, float]  # (low, high): what the model maps [0,1] to
+    pads: list[tuple[int, int]]  # (before, after) of t, h, w
 
 
 class Stem:
@@ -38,28 +31,26 @@ class Stem:
 
     def __init__(self, model: nn.Module, clips: Tensor, first: FirstConvolution):
         self.model, self.first, self.shape = model, first, clips.shape[1:]  # (C, T, H, W)
+        self.volume, self.pixel_range = first.weight.dim() == 5, model.config["pixel_range"]
         kernel = first.weight.detach()
-        kernel = kernel if kernel.dim() == 5 else kernel[:, :, None]  # (F, C, k, kh, kw)
+        kernel = kernel if self.volume else kernel[:, :, None]  # (F, C, k, kh, kw)
         self.taps, self.around = kernel.shape[2], (*first.pads[2], *first.pads[1])  # F.pad: columns, then rows
         self.kernels = kernel.permute(2, 0, 1, 3, 4).flatten(0, 1)  # (k*F, C, kh, kw)
-        self.volume = first.convolution is F.conv3d
         with torch.no_grad():
-            black = F.pad(clips.new_full((1, *self.shape), first.pixel_range[0]), (*self.around, *first.pads[0]))
+            black = F.pad(clips.new_full((1, *self.shape), self.pixel_range[0]), (*self.around, *first.pads[0]))
             black = F.conv3d(black, kernel, first.bias, first.stride)  # (1, F, T', h, w)
         self.filters, self.cells = black.shape[1], black.shape[3:]
         self.black = (black.permute(0, 2, 3, 4, 1) if self.volume else black.transpose(1, 2)).flatten(2)
+        self.bytes_per_clip = self.shape[1] * self.taps * self.black[0, 0].nbytes
 
     @torch.no_grad()
     def responses(self, clips: Tensor) -> Tensor:
         """Each tap's responses to each frame of the clips: (B, T*taps, cells*F)."""
-        low, high = self.first.pixel_range
-        rows = []
-        for clip in clips:
-            frames = F.pad(clip.transpose(0, 1) * (high - low), self.around)  # (T, C, H, W); `black` has the offset
-            maps = F.conv2d(frames, self.kernels, None, self.first.stride[1:]).unflatten(1, (self.taps, self.filters))
-            maps = maps.permute(0, 1, 3, 4, 2) if self.volume else maps  # from (T, k, F, h, w)
-            rows.append(maps.reshape(self.shape[1] * self.taps, -1))
-        return torch.stack(rows)
+        low, high = self.pixel_range
+        frames = F.pad(clips.transpose(1, 2).flatten(0, 1) * (high - low), self.around)  # `black` has the offset
+        maps = F.conv2d(frames, self.kernels, None, self.first.stride[1:]).unflatten(1, (self.taps, self.filters))
+        maps = maps.permute(0, 1, 3, 4, 2) if self.volume else maps  # from (B*T, k, F, h, w)
+        return maps.reshape(len(clips), self.shape[1] * self.taps, -1)
 
     def mix(self, mixing: Tensor, responses: Tensor) -> Tensor:
         """The layer's output for the clips mixed by W (B,T,T), from the responses of B clips, or of one for all."""
@@ -77,30 +68,18 @@ class Stem:
         """The model's logits (B,K) where its first convolution gives `output`; the rest of it runs as it is."""
         batch = len(output) if self.volume else len(output) // self.shape[1]
         clips = output.new_empty((batch, *self.shape), device="meta")  # only its shape is read
-        with _Replaced(self.first, output):
+        with _Replaced(self.first.weight, output):
             return self.model(clips)
 
 
 class _Replaced(TorchFunctionMode):
     """While on, the convolution with this very weight returns the given output."""
 
-    def __init__(self, first: FirstConvolution, output: Tensor):
+    def __init__(self, weight: Tensor, output: Tensor):
         super().__init__()
-        self.first, self.output = first, output
+        self.weight, self.output = weight, output
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        if function is self.first.convolution and args[1] is self.first.weight:
+        if function in (F.conv2d, F.conv3d) and args[1] is self.weight:
             return self.output
         return function(*args, **(kwargs or {}))
-
-
-def stem_of(model: nn.Module, clips: Tensor) -> Stem | None:
-    """The stem of a model with `first_convolution` on a CPU, for clips like these; None where it cannot pay off."""
-    if clips.device.type != "cpu" or clips.dtype.itemsize < 4 or not hasattr(model, "first_convolution"):
-        return None
-    first = model.first_convolution(tuple(clips.shape[2:]))
-    if not isinstance(first.weight, nn.Parameter) or first.weight.device.type != "cpu":  # parametrised: a new tensor
-        return None
-    stem = Stem(model, clips, first)
-    bytes_of_a_clip = stem.shape[1] * stem.taps * stem.black.shape[2] * stem.black.element_size()
-    return stem if bytes_of_a_clip <= MOST_BYTES else None

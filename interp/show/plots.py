@@ -36,9 +36,12 @@ def style() -> None:
 def curves(log):
     """Draw loss and top-1 over the epochs: validation solid, training dashed, reversed validation dotted.
 
-    log: the path of a log.jsonl or its lines, in which a repeated epoch counts as the last, or names -> either.
+    log: the path of a log.jsonl or its epochs, or names -> either.
     """
-    logs = {name: _epochs(lines) for name, lines in (log if isinstance(log, Mapping) else {"": log}).items()}
+    logs = {name: training_log.read(epochs) if isinstance(epochs, str | Path) else epochs
+            for name, epochs in (log if isinstance(log, Mapping) else {"": log}).items()}
+    if not all(logs.values()):
+        raise ValueError("expected training logs of at least one epoch, got one without; train for longer")
     with _drawing((WIDTH, 3.2), columns=2) as (figure, ((losses, scores),)):
         parts = (
             (losses, "val_loss", "validation", "-"), (losses, "train_loss", "training", "--"),
@@ -211,15 +214,6 @@ def against(panels: Mapping[str, Mapping[str, tuple]], names: Sequence[str] = ("
         if len(drawn) > 1:
             figure.legend(drawn.values(), drawn, loc="outside lower center", ncols=len(drawn))
     return figure
-
-
-def _epochs(log) -> list[dict]:
-    """A log's lines in the order of the epochs."""
-    lines = training_log.read(log) if isinstance(log, str | Path) else list(log)
-    epochs = {line["epoch"]: line for line in lines if "epoch" in line}
-    if not epochs:
-        raise ValueError(f"expected a training log with lines of JSON, an 'epoch' in each, got {log}")
-    return [epochs[epoch] for epoch in sorted(epochs)]
 
 
 @contextlib.contextmanager

@@ -29,54 +29,40 @@ def to_float(frames: Tensor) -> Tensor:
     return frames.permute(0, 4, 1, 2, 3).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
-class Augment:
+def augment_clips(frames: Tensor, labels: Tensor, draws: Tensor, mirror: Tensor, flip: Tensor, *, zoom: float = 0.8,
+                  stretch: float = 0.1, brightness: float = 0.12, contrast: float = 0.3,
+                  colour: float = 0.15) -> tuple[Tensor, Tensor]:
     """Random crop, mirror, flip and colour gain.
 
     Args:
-        num_classes: K.
-        mirror, flip: class -> class of the image mirrored left to right, top to bottom. A class that is absent or maps
-            to None is never mirrored; None instead of the mapping: no class is.
+        frames, labels, draws: (B,T,H,W,3) uint8, (B,), (B,NUM_DRAWS).
+        mirror, flip: `mirrored_classes` left to right, top to bottom.
         zoom, stretch: the crop's smallest side, as a share of the frame's; how much its sides may differ, relatively.
         brightness, contrast, colour: the largest offset, and relative gain of the clip and of one channel.
+
+    Returns:
+        Clips (B,3,T,H,W) in [0,1] and their labels (B,).
     """
-
-    def __init__(self, num_classes: int, mirror: Mapping[int, int | None] | None = None,
-                 flip: Mapping[int, int | None] | None = None, *, zoom: float = 0.8, stretch: float = 0.1,
-                 brightness: float = 0.12, contrast: float = 0.3, colour: float = 0.15):
-        if not 0 < zoom <= 1 or not 0 <= stretch < 1 or not 0 <= contrast < 1 or not 0 <= colour < 1:
-            raise ValueError("expected 0 < zoom <= 1 and 0 <= stretch, contrast, colour < 1, "
-                             f"got {zoom}, {stretch}, {contrast}, {colour}")
-        self.mirror, self.flip = table(num_classes, mirror), table(num_classes, flip)
-        self.zoom, self.stretch = zoom, stretch
-        self.brightness, self.contrast, self.colour = brightness, contrast, colour
-
-    def __call__(self, frames: Tensor, labels: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
-        """(B,T,H,W,3) uint8, labels (B,), draws (B,NUM_DRAWS) to clips (B,3,T,H,W) in [0,1] and labels (B,)."""
-        draws, (height, width) = draws.to(frames.device), frames.shape[2:4]
-        labels, mirrored = _reverse(labels, self.mirror, draws[:, 0])
-        labels, flipped = _reverse(labels, self.flip, draws[:, 1])
-        side = self.zoom + (1 - self.zoom) * draws[:, 2]
-        narrow = self.stretch * (2 * draws[:, 3] - 1)  # which of the two sides is cut further, and by how much
-        x = _positions(width, side * (1 - narrow.clamp(min=0)), draws[:, 4], mirrored)
-        y = _positions(height, side * (1 + narrow.clamp(max=0)), draws[:, 5], flipped)
-        grid = torch.stack([x[:, None].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=3)
-        images = frames.permute(0, 4, 1, 2, 3).flatten(1, 2).float()  # (B, 3·T, H, W)
-        images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-        clips = images.unflatten(1, (3, -1)).div_(255)
-        gain = (1 + self.contrast * (2 * draws[:, 6:7] - 1)) * (1 + self.colour * (2 * draws[:, 7:10] - 1))
-        offset = 0.5 * (1 - gain) + self.brightness * (2 * draws[:, 10:11] - 1)
-        gain, offset = (values[:, :, None, None, None] for values in (gain, offset))  # (B, 3, 1, 1, 1)
-        return clips.mul_(gain).add_(offset).clamp_(0, 1), labels
+    draws, (height, width) = draws.to(frames.device), frames.shape[2:4]
+    labels, mirrored = _reverse(labels, mirror, draws[:, 0])
+    labels, flipped = _reverse(labels, flip, draws[:, 1])
+    side = zoom + (1 - zoom) * draws[:, 2]
+    narrow = stretch * (2 * draws[:, 3] - 1)  # which of the two sides is cut further, and by how much
+    x = _positions(width, side * (1 - narrow.clamp(min=0)), draws[:, 4], mirrored)
+    y = _positions(height, side * (1 + narrow.clamp(max=0)), draws[:, 5], flipped)
+    grid = torch.stack([x[:, None].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=3)
+    images = frames.permute(0, 4, 1, 2, 3).flatten(1, 2).float()  # (B, 3·T, H, W)
+    images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    gain = (1 + contrast * (2 * draws[:, 6:7] - 1)) * (1 + colour * (2 * draws[:, 7:10] - 1))
+    offset = 0.5 * (1 - gain) + brightness * (2 * draws[:, 10:11] - 1)
+    gain, offset = (values[:, :, None, None, None] for values in (gain, offset))  # (B, 3, 1, 1, 1)
+    return images.unflatten(1, (3, -1)).div_(255).mul_(gain).add_(offset).clamp_(0, 1), labels
 
 
-def table(num_classes: int, mapping: Mapping[int, int | None] | None) -> Tensor:
-    """The class of the mirrored clip (K,), -1 where unknown. ValueError for classes that do not exist."""
-    targets = torch.full((num_classes,), -1)
-    known = {int(source): int(target) for source, target in (mapping or {}).items() if target is not None}
-    if not {*known, *known.values()} <= set(range(num_classes)):
-        raise ValueError(f"mirror, flip: expected classes 0..{num_classes - 1}, got {known}")
-    targets[list(known)] = torch.tensor(list(known.values()), dtype=torch.int64)
-    return targets
+def mirrored_classes(num_classes: int, mapping: Mapping[int, int | None] | None) -> Tensor:
+    """The class of each class's mirror image (K,), -1 where the mapping (None: empty) gives none: never mirrored."""
+    targets = ((mapping or {}).get(index) for index in range(num_classes))
+    return torch.tensor([-1 if target is None else target for target in targets])
 
 
 def _reverse(labels: Tensor, classes: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:

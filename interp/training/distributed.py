@@ -48,7 +48,7 @@ class World:
 
 def pick(device: str | torch.device = "auto") -> torch.device:
     """The device of that name; "auto" is a GPU where there is one. Under torchrun each process gets its own GPU."""
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    count = torch.cuda.device_count()
     try:
         picked = torch.device(("cuda" if count else "cpu") if str(device) == "auto" else device)
     except RuntimeError as error:
@@ -58,11 +58,6 @@ def pick(device: str | torch.device = "auto") -> torch.device:
     if (picked.index or 0) >= count:
         raise ValueError(f"device: {device!r}, but PyTorch sees no GPU of that number on this machine; use cpu")
     return torch.device("cuda", int(os.environ["LOCAL_RANK"]) % count) if "LOCAL_RANK" in os.environ else picked
-
-
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
-    """bfloat16 autocast on that device for "bf16", nothing for "fp32"."""
-    return contextlib.nullcontext() if precision == "fp32" else torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def choose_precision(precision: str, device: torch.device) -> str:

@@ -16,20 +16,17 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from interp import recipes
 from interp.data.dataset import list_left_out
 from interp.data.loader import ClipLoader
-from interp.io import atomic_write
 from interp.models import build, weights
 
 from . import log
-from .augment import Augment, derive_seed, draw, to_float
-from .distributed import World, autocast, choose_precision, world
+from .augment import augment_clips, derive_seed, draw, mirrored_classes, to_float
+from .distributed import World, choose_precision, world
 from .evaluate import evaluate
 
 CHECK_EVERY = 50  # steps between looks at the losses, for each of which the GPU is waited for
@@ -85,20 +82,18 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
         network = group.wrap(torch.compile(model) if compile else model)
         optimizer = make_optimizer(recipe, model)
         by_step, by_epoch = schedulers = make_schedulers(recipe, optimizer, steps)
-        reversals = [getattr(train_set, name, None) for name in ("mirror", "flip")]
-        augment = Augment(num_classes, *reversals) if recipe.augment else None
+        mirrors = [mirrored_classes(num_classes, getattr(train_set, name, None)).to(group.device)
+                   for name in ("mirror", "flip")]
         about = {"recipe": recipes.asdict(recipe), "versions": log.versions(), "command": command, "seed": seed,
                  "precision": precision, "parameters": sum(p.numel() for p in model.parameters()),
                  "data": {"train": loader.describe(), "validation": loaders[1].describe()},
                  "initial": getattr(model, "record", None)}  # of weights that are not drawn
         identity = about["recipe"] | {"seed": seed, "clips": len(loader), "batch": batch,
                                       "config": getattr(model, "config", None)}
-        first, best = 0, {}
+        first, best, lines, header = 0, {}, [], about | {"machine": log.machine()}
         if (out / LAST).exists():
             first, best = _restore(out, identity if resume else None, model, optimizer, schedulers)
-        if group.rank == 0:
-            with _writing(out):
-                log.start(out / LOG, about, first)
+            header, lines = log.header(out / LOG), log.read(out / LOG)[:first]
         _list_unreadable(out, loaders, group)
         if shown:
             print(f"{recipe.name}: {recipe.epochs} epochs of {steps} batches of {batch} clips on {group.device}")
@@ -110,15 +105,18 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
             sums = torch.zeros(3, dtype=torch.float64, device=group.device)  # loss, right predictions, clips
             recent, loader.waited, begin = [], 0.0, time.perf_counter()
             network.train()
-            bar = f"epoch {epoch + 1}/{recipe.epochs}" if shown else None
-            for step, (frames, labels, indices) in enumerate(loader(order.tolist(), progress=bar)):
-                clips, labels = augment(frames, labels, draws[indices]) if augment else (to_float(frames), labels)
+            title = f"epoch {epoch + 1}/{recipe.epochs}"
+            for step, (frames, labels, indices) in enumerate(loader(order.tolist(), title if shown else None)):
+                if recipe.augment:
+                    clips, labels = augment_clips(frames, labels, draws[indices], *mirrors)
+                else:
+                    clips = to_float(frames)
                 losses = []
                 for number, (part, targets) in enumerate(zip(clips.split(micro), labels.split(micro), strict=True)):
                     torch.manual_seed(derive_seed(seed, epoch, step, number * group.size + group.rank))  # dropout
                     waits = group.size > 1 and (number + 1) * micro < share
                     with network.no_sync() if waits else contextlib.nullcontext():
-                        with autocast(group.device, precision):
+                        with torch.autocast(group.device.type, torch.bfloat16, enabled=precision == "bf16"):
                             logits = network(part)
                         loss = F.cross_entropy(logits.float(), targets, reduction="none", ignore_index=-1,
                                                label_smoothing=recipe.label_smoothing)
@@ -134,20 +132,18 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
                 by_step.step()
                 if len(recent) == CHECK_EVERY or step + 1 == steps:
                     _check_finite(recent, epoch, loader.ids, group)
-                    recent, so_far = [], time.perf_counter() - begin
-                    if shown and epoch == first and step < CHECK_EVERY:
-                        minutes = so_far / (step + 1) * (recipe.epochs - first) * steps / 60
-                        print(f"about {minutes:.0f} minutes of training, without validation", flush=True)
+                    recent = []
 
+            seconds, waited = time.perf_counter() - begin, loader.waited
             loss, right, count = group.total(sums).tolist()
-            waiting = loader.waited / so_far
             group.share_buffers(model)
             options = {"batch_size": micro, "precision": precision, "world": group}
             scores, backwards = (evaluate(model, loaders[1], reverse, **options) for reverse in (False, True))
-            line = {"epoch": epoch, "train_loss": loss / max(count, 1), "train_accuracy": right / max(count, 1),
-                    **{f"val_{key}": scores[key] for key in ("loss", "top1", "top5", "macro_f1")},
-                    "val_top1_reversed": backwards["top1"], "lr": rate, "seconds": round(so_far, 3),
-                    "clips_per_second": round(steps * batch / so_far, 2), "waiting": round(waiting, 4)}
+            lines.append({
+                "epoch": epoch, "train_loss": loss / max(count, 1), "train_accuracy": right / max(count, 1),
+                **{f"val_{key}": scores[key] for key in ("loss", "top1", "top5", "macro_f1")},
+                "val_top1_reversed": backwards["top1"], "lr": rate, "seconds": round(seconds, 3),
+                "clips_per_second": round(steps * batch / seconds, 2), "waiting": round(waited / seconds, 4)})
             if by_epoch:
                 by_epoch.step(scores["top1"])
             is_best = not best or (scores["top1"], -scores["loss"]) > (best["top1"], -best["loss"])
@@ -155,33 +151,33 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
                 best = {key: value for key, value in scores.items() if key != "confusion"}  # K*K numbers
                 best["reversed"] = {key: backwards[key] for key in ("top1", "top5", "macro_f1")}
                 best |= {"epoch": epoch, "parameters": about["parameters"]}
-            if not all(bool(torch.isfinite(p).all()) for p in model.parameters()):
+            if not all(p.isfinite().all() for p in model.parameters()):
                 raise TrainingError(f"the weights are not finite after epoch {epoch + 1}; {_ADVICE}")
             if group.rank == 0:
                 with _writing(out):
                     if is_best:
                         weights.save(out / BEST, model, loader.classes, about | {"metrics": best})
-                    log.append(out / LOG, line)
+                    log.write(out / LOG, header, lines)
                     _save(out, identity, epoch + 1, best, model, optimizer, schedulers)
             _list_unreadable(out, loaders, group)
             if shown:
-                print(f"epoch {epoch + 1}/{recipe.epochs}  loss {loss / max(count, 1):.3f}  validation "
-                      f"{scores['top1']:.3f} (reversed {line['val_top1_reversed']:.3f})  "
-                      f"{line['clips_per_second']:.1f} clips/s, waiting {waiting:.0%}", flush=True)
+                minutes = (recipe.epochs - epoch - 1) * seconds / 60
+                print(f"{title}  loss {loss / max(count, 1):.3f}  validation {scores['top1']:.3f} "
+                      f"(reversed {backwards['top1']:.3f})  {steps * batch / seconds:.1f} clips/s, "
+                      f"waiting {waited / seconds:.0%}, {minutes:.0f} minutes of training left", flush=True)
         return best
 
 
 def make_optimizer(recipe: recipes.TrainRecipe, model: nn.Module) -> torch.optim.Optimizer:
     """The recipe's optimizer. AdamW decays matrices and kernels only, Adam and SGD everything, as the paper's code."""
     parameters = [p for p in model.parameters() if p.requires_grad]
-    rate, decay = recipe.learning_rate, recipe.weight_decay
+    options = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=recipe.momentum, weight_decay=decay)
+        return torch.optim.SGD(parameters, momentum=recipe.momentum, **options)
     if recipe.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
-    kernels, others = [p for p in parameters if p.dim() > 1], [p for p in parameters if p.dim() <= 1]
-    groups = [{"params": kernels, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=rate)
+        return torch.optim.Adam(parameters, **options)
+    others = {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0}
+    return torch.optim.AdamW([{"params": [p for p in parameters if p.dim() > 1]}, others], **options)
 
 
 def make_schedulers(recipe: recipes.TrainRecipe, optimizer: torch.optim.Optimizer, steps: int) -> tuple:
@@ -203,53 +199,46 @@ def _save(out: Path, identity, epoch: int, best, model: nn.Module, optimizer, sc
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     for index, entry in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": value for key, value in entry.items() if isinstance(value, Tensor)}
-    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     state = {"identity": identity, "epoch": epoch, "best": best, "rates": [g["lr"] for g in optimizer.param_groups],
              "schedulers": [scheduler.state_dict() for scheduler in schedulers if scheduler]}
-    atomic_write(out / LAST, to_bytes(tensors, {"interp": json.dumps(state)}))
+    weights.write_tensors(out / LAST, tensors, interp=state)
 
 
 def _restore(out: Path, identity: Mapping | None, model: nn.Module, optimizer, schedulers) -> tuple[int, dict]:
     """Load what `_save` wrote; how many epochs are done, and the best scores. ValueError if it is another run's."""
     if identity is None:
         raise ValueError(f"{out} holds a run already; add --resume to continue it, or choose another folder")
-    try:
-        with safe_open(out / LAST, "pt") as file:
-            state = json.loads(file.metadata()["interp"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-        saved, rates, schedules = state["identity"], state["rates"], state["schedulers"]
-    except (SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(f"{out / LAST} is not a checkpoint of a training run ({error})") from error
+    tensors, metadata = weights.read_tensors(out / LAST)
+    if "interp" not in metadata:
+        raise ValueError(f"{out / LAST} is not a checkpoint of a training run; choose another folder")
+    state = json.loads(metadata["interp"])
+    saved = state["identity"]
     if changed := [f"{key} was {saved.get(key)!r}, is {value!r}"
                    for key, value in json.loads(json.dumps(identity)).items() if saved.get(key) != value]:
         raise ValueError(f"{out} holds another run ({'; '.join(changed)}); resume it as it was, or change the folder")
+    model.load_state_dict({name: tensors[f"model.{name}"] for name in model.state_dict()})
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    values, entries = {}, {}
+    entries = {}
     for name, value in tensors.items():
-        kind, _, rest = name.partition(".")
-        if kind == "model":
-            values[rest] = value
-            continue
-        index, _, key = rest.partition(".")
-        if value.shape == parameters[int(index)].shape:  # in the parameter's memory format
-            value = torch.empty_like(parameters[int(index)], dtype=value.dtype).copy_(value)
-        entries.setdefault(int(index), {})[key] = value
-    model.load_state_dict(values)
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            if value.dim():  # in the parameter's memory format
+                value = torch.empty_like(parameters[int(index)], dtype=value.dtype).copy_(value)
+            entries.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": entries, "param_groups": optimizer.state_dict()["param_groups"]})
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+    for group, rate in zip(optimizer.param_groups, state["rates"], strict=True):
         group["lr"] = rate
-    for scheduler, schedule in zip(filter(None, schedulers), schedules, strict=True):
+    for scheduler, schedule in zip(filter(None, schedulers), state["schedulers"], strict=True):
         scheduler.load_state_dict(schedule)
     return state["epoch"], state["best"]
 
 
 def _check_finite(recent: list[tuple], epoch: int, ids: list[str], group: World) -> None:
     """TrainingError with the clips of the first step whose gradient is not finite, all processes together."""
-    norms = torch.stack([norm for *_, norm in recent]).tolist()  # the gradient is shared, so all find the same step
-    for (step, indices, losses, _), norm in zip(recent, norms, strict=True):
-        if math.isfinite(norm):
-            continue
-        guilty = sum(group.gather(indices[~torch.isfinite(losses.cpu())].tolist()), [])
+    norms = torch.stack([norm for *_, norm in recent])  # the gradient is shared, so all find the same step
+    for at in (~norms.isfinite()).nonzero().flatten().tolist():
+        step, indices, losses, _ = recent[at]
+        guilty = sum(group.gather(indices[~losses.cpu().isfinite()].tolist()), [])
         clips = guilty or sum(group.gather(indices.tolist()), [])
         raise TrainingError(f"the loss or its gradient is not finite in epoch {epoch + 1}, step {step + 1}, clips: "
                             f"{', '.join(ids[i] for i in sorted(clips))}. {_ADVICE}")
@@ -257,9 +246,10 @@ def _check_finite(recent: list[tuple], epoch: int, ids: list[str], group: World)
 
 def _list_unreadable(out: Path, loaders: list[ClipLoader], group: World) -> None:
     """Write the clips that cannot be read, as far as they are known, and say so once on stderr."""
-    met = [{i: reason for part in group.gather(each.unreadable) for i, reason in part.items()} for each in loaders]
-    named = {each.ids[i]: part[i] for each, part in zip(loaders, met, strict=True) for i in sorted(part)}
-    missing = {file: count for each in loaders for file, count in each.missing.items()}
+    met = [(loader, *row) for loader in loaders for row in
+           sorted(row for part in group.gather(loader.unreadable) for row in part.items())]
+    named = {loader.ids[index]: reason for loader, index, reason in met}
+    missing = {file: count for loader in loaders for file, count in loader.missing.items()}
     if group.rank == 0 and (named or missing):
         is_new = not (out / UNREADABLE).exists()
         with _writing(out):
@@ -272,6 +262,6 @@ def _list_unreadable(out: Path, loaders: list[ClipLoader], group: World) -> None
 def _writing(out: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise TrainingError(f"cannot write in {out} ({error}); free some space or choose another folder, then start "
                             "again with --resume: the last checkpoint is intact") from error

@@ -1,14 +1,13 @@
 """Clips a second from video files with 0, 1 and 2 workers, and how long a training waits for its clips.
 
     python tests/benchmarks/bench_loading.py --root .cache/motion      everything, then the page
-    python tests/benchmarks/bench_loading.py --page                    only book/benchmarks.md, from the results
+    python tests/benchmarks/bench_loading.py --page                    only book/tables/loading.md, from the results
 
 The baseline decodes every frame with PyAV, picks 16 and resizes them. All load the same videos, made here: textured
 and moving, VP9. Without workers the time given to the process counts; with workers, which are other processes, the
 time on the wall.
 """
 
-import os
 import sys
 import tempfile
 import time
@@ -16,21 +15,18 @@ from pathlib import Path
 
 import av
 import numpy as np
-import torch
 from PIL import Image
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
 
 import harness  # noqa: E402
 
 from interp import recipes  # noqa: E402
 from interp.data import even_indices, open_dataset  # noqa: E402
 from interp.data.loader import ClipLoader  # noqa: E402
+from interp.data.motion._files import encode  # noqa: E402
 from interp.training import log, train  # noqa: E402
 
-PAGE = HERE.parents[1] / "book" / "benchmarks.md"
-RESULTS = HERE / "results" / "loading.json"
 FRAMES, SIZE, BATCH = 16, 64, 16
 # (seconds, frames a second, height, width)
 VIDEOS = {"4 s, 320×240": (4, 25, 240, 320), "4 s, 64×64": (4, 12, 64, 64)}
@@ -53,7 +49,7 @@ class EveryFrame:
     def __getitem__(self, index):
         sample = self.dataset.samples[index]
         with av.open(str(sample.path)) as container:
-            if self.only_decode:  # the floor: no picture leaves the decoder
+            if self.only_decode:  # no picture leaves the decoder
                 count = sum(1 for _ in container.decode(video=0))
                 return np.full((FRAMES, SIZE, SIZE, 3), count % 256, np.uint8), sample.label, index
             frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
@@ -63,30 +59,29 @@ class EveryFrame:
         return np.stack(frames), sample.label, index
 
 
+def pictures(rng, frames: int, height: int, width: int):
+    """Textures that move over each other, with the noise of a sensor."""
+    coarse = [rng.integers(0, 256, (2 * height // step, 2 * width // step, 3), np.uint8) for step in (16, 4)]
+    layers = [np.asarray(Image.fromarray(one).resize((2 * width, 2 * height), Image.BICUBIC)) for one in coarse]
+    step = rng.integers(1, 4, (2, 2)) * max(1, width // 160)
+    for t in range(frames):
+        back, front = (np.roll(one, tuple(-t * by), (0, 1))[:height, :width]
+                       for one, by in zip(layers, step, strict=True))  # fmt: skip
+        top, left = height // 4, (width // 4 + 2 * t) % (width // 2)
+        area = slice(top, 3 * height // 4), slice(left, left + width // 3)
+        picture = back.astype(np.int16)
+        picture[area] = front[area]
+        picture += rng.integers(-4, 5, picture.shape, np.int16)
+        yield picture.clip(0, 255).astype(np.uint8)
+
+
 def make(folder: Path, count: int, kind: str) -> None:
-    """`count` VP9 videos of textures that move over each other, with the noise of a sensor."""
-    seconds, rate, height, width = VIDEOS[kind]
+    """`count` VP9 videos in two class folders."""
+    seconds, rate, *size = VIDEOS[kind]
     for number in range(count):
-        rng = np.random.default_rng(number)
-        coarse = [rng.integers(0, 256, (2 * height // step, 2 * width // step, 3), np.uint8) for step in (16, 4)]
-        layers = [np.asarray(Image.fromarray(one).resize((2 * width, 2 * height), Image.BICUBIC)) for one in coarse]
-        step = rng.integers(1, 4, (2, 2)) * max(1, width // 160)
-        path = folder / "ab"[number % 2] / f"{number}.webm"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with av.open(str(path), "w") as container:
-            stream = container.add_stream("libvpx-vp9", rate=rate, options={"deadline": "realtime", "cpu-used": "8"})
-            stream.width, stream.height, stream.pix_fmt, stream.bit_rate = width, height, "yuv420p", 400_000
-            for t in range(seconds * rate):
-                back, front = (np.roll(one, tuple(-t * by), (0, 1))[:height, :width]
-                               for one, by in zip(layers, step, strict=True))
-                picture = back.astype(np.int16)
-                top, left = height // 4, (width // 4 + 2 * t) % (width // 2)
-                picture[top : 3 * height // 4, left : left + width // 3] = \
-                    front[top : 3 * height // 4, left : left + width // 3]
-                picture += rng.integers(-4, 5, picture.shape, np.int16)
-                frame = av.VideoFrame.from_ndarray(picture.clip(0, 255).astype(np.uint8), format="rgb24")
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode())
+        drawn = pictures(np.random.default_rng(number), seconds * rate, *size)
+        encode(folder / "ab"[number % 2] / f"{number}.webm", drawn, "rgb24", size, rate, "libvpx-vp9",
+               {"deadline": "realtime", "cpu-used": "8"}, 400_000)  # fmt: skip
 
 
 def speeds(kind: str, count: int, rounds: int) -> dict:
@@ -106,7 +101,7 @@ def speeds(kind: str, count: int, rounds: int) -> dict:
         found = harness.alternate(works, rounds)
     rates = {way: {str(workers): count / found[way, workers]["wall" if workers else "cpu"] for workers in WORKERS}
              for way in ways}
-    print(kind, {way: {n: round(value, 1) for n, value in row.items()} for way, row in rates.items()}, flush=True)
+    print(kind, rates, flush=True)
     return {"clips": count, "rounds": rounds, "clips_per_second": rates, "levels_off": float(off)}
 
 
@@ -126,10 +121,15 @@ def waiting(root: Path, count: int) -> dict:
     return {"clips": len(sets[0]), "recipes": found}
 
 
-def blocks(results: dict) -> dict[str, str]:
-    """What stands between the marks of the page; in brackets how many times the baseline's clips a second."""
-    if not results:
-        return {"loading": "Not measured yet: `make benchmarks` fills this section.\n"}
+def measure(args) -> dict:
+    machine = harness.machine(args.note)
+    results = {"speeds": {kind: speeds(kind, args.clips, args.rounds) for kind in VIDEOS},
+               "training": waiting(args.root, args.train_clips), "date": time.strftime("%Y-%m-%d")}
+    return results | {"machine": machine | {"load_after": harness.load()}}
+
+
+def text_of(results: dict) -> str:
+    """The table book/tables/loading.md; in brackets how many times the baseline's clips a second."""
     rows, trained = [], results["training"]["recipes"]
     for kind, found in results["speeds"].items():
         rates = found["clips_per_second"]
@@ -143,25 +143,9 @@ def blocks(results: dict) -> dict[str, str]:
     text = (f"{results['date']}: {harness.describe(results['machine'])}; {found['clips']} videos of each kind, medians "
             f"of {found['rounds']} rounds; {results['training']['clips']} clips to train.\n")
     speeds = harness.table(["clips/s", "no worker", "1 worker", "2 workers"], rows)
-    return {"loading": f"{text}\n{speeds}\n{harness.table(['waiting', *map(NETWORKS.get, trained)], waits)}"}
-
-
-def main() -> int:
-    parser = harness.arguments(__doc__.splitlines()[0], RESULTS)
-    harness.add_root(parser)
-    parser.add_argument("--clips", type=int, default=24)
-    parser.add_argument("--train-clips", type=int, default=320)
-    args = parser.parse_args()
-    if not args.page:
-        torch.set_num_threads(args.threads)
-        machine = harness.machine() | {"note": args.note}
-        results = {"speeds": {kind: speeds(kind, args.clips, args.rounds) for kind in VIDEOS},
-                   "training": waiting(args.root, args.train_clips), "date": time.strftime("%Y-%m-%d")}
-        machine["load_after"] = [round(value, 1) for value in os.getloadavg()]
-        harness.write(args.out, results | {"machine": machine})
-    harness.fill(PAGE, blocks(harness.read(args.out)))
-    return 0
+    return f"{text}\n{speeds}\n{harness.table(['waiting', *map(NETWORKS.get, trained)], waits)}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    harness.main(__doc__, "loading", measure, text_of,
+                 **{"clips": {"type": int, "default": 24}, "train-clips": {"type": int, "default": 320}})

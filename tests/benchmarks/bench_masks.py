@@ -1,14 +1,13 @@
 """How long a mask takes and how good it is: the released loop, the paper's 300 steps, stopping early, the exact search.
 
     python tests/benchmarks/bench_masks.py --root .cache/motion      both shipped networks, then the page
-    python tests/benchmarks/bench_masks.py --page                    only book/benchmarks.md, from the results
+    python tests/benchmarks/bench_masks.py --page                    only book/tables/masks.md, from the results
 
 All search the same clips in one process. The loss is that of the binary mask, which is what is shown. The released
 loop is timed on one step: it finds what 300 steps of `find_masks` find.
 """
 
 import functools
-import os
 import sys
 import time
 import warnings
@@ -16,8 +15,7 @@ from pathlib import Path
 
 import torch
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2])]
 
 import harness  # noqa: E402
 import reference  # noqa: E402
@@ -28,8 +26,6 @@ from interp.core.windows import penalty, score_masks  # noqa: E402
 from interp.data import open_dataset, to_clip  # noqa: E402
 from interp.recipes import SOMETHING_MASK as RECIPE  # noqa: E402
 
-PAGE = HERE.parents[1] / "book" / "benchmarks.md"
-RESULTS = HERE / "results" / "masks.json"
 BATCH = 16  # clips that the released loop forwards
 CLIPS = {"i3d": 16, "clstm": 8}  # on one thread I3D is slow on fewer than 16
 NETWORKS = {"i3d": "I3D", "clstm": "C-LSTM"}
@@ -58,30 +54,31 @@ def binary_losses(model: torch.nn.Module, clips: torch.Tensor, result) -> torch.
     return scores + torch.minimum(penalty(masks * (1 - first), RECIPE), penalty(masks.maximum(first), RECIPE))
 
 
-def measure(name: str, root: Path) -> dict:
+def measure_all(args) -> dict:
+    return {name: measure(name, args.root, args.note) for name in NETWORKS}
+
+
+def measure(name: str, root: Path, note: str) -> dict:
     """Seconds a clip and mean binary loss of each search."""
     model, (clips, ids) = interp.load(name, "motion"), load_clips(root, CLIPS[name])
     batch = clips.repeat(-(-BATCH // len(clips)), 1, 1, 1, 1)[:BATCH]
-    searches, machine = {}, harness.machine()
+    searches, machine = {}, harness.machine(note)
     with frozen_eval(model), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of anomaly detection
         target = int(model(batch[:1]).argmax())
         one = harness.alternate({"step": lambda: reference.released(model, batch, 0, target, torch.zeros(16), 1)}, 1)
     searches["released"] = {"seconds": RECIPE.iterations * one["step"]["cpu"]}
     for key, options in SEARCHES.items():
-        search = functools.partial(interp.find_masks, model, clips, recipe=RECIPE, **options)
-        cpu, _, result = harness.timed(search)
+        cpu, _, result = harness.timed(functools.partial(interp.find_masks, model, clips, recipe=RECIPE, **options))
         searches[key] = {"seconds": cpu / len(clips), "loss": float(binary_losses(model, clips, result).mean())}
         print(name, key, searches[key], flush=True)
     return {"searches": searches, "ids": ids, "proven": int(result.proven.sum()), "sha256": model.record["sha256"],
             "forwards": float(result.forwards.float().mean()), "date": time.strftime("%Y-%m-%d"),
-            "machine": machine | {"load_after": [round(value, 1) for value in os.getloadavg()]}}  # fmt: skip
+            "machine": machine | {"load_after": harness.load()}}  # fmt: skip
 
 
-def blocks(results: dict) -> dict[str, str]:
-    """What stands between the marks of the page."""
-    if not results:
-        return {"masks": "Not measured yet: `make benchmarks` fills this section.\n"}
+def text_of(results: dict) -> str:
+    """The table book/tables/masks.md."""
     text, rows = "", {key: [words] for key, words in WORDS.items()}
     for name, found in results.items():
         searches = found["searches"]
@@ -93,22 +90,8 @@ def blocks(results: dict) -> dict[str, str]:
             row += [f"{one['seconds']:.3g}", f"{one['seconds'] / searches['exact']['seconds']:.3g}×",
                     f"{one['loss']:.3f}"]  # fmt: skip
     header = ["", *(f"{NETWORKS[name]}: {column}" for name in results for column in ("s/clip", "time", "loss"))]
-    return {"masks": f"{text}\n{harness.table(header, list(rows.values()))}"}
-
-
-def main() -> int:
-    parser = harness.arguments(__doc__.splitlines()[0], RESULTS)
-    harness.add_root(parser)
-    args = parser.parse_args()
-    if not args.page:
-        torch.set_num_threads(args.threads)
-        results = {name: measure(name, args.root) for name in NETWORKS}
-        for found in results.values():
-            found["machine"]["note"] = args.note
-        harness.write(args.out, results)
-    harness.fill(PAGE, blocks(harness.read(args.out)))
-    return 0
+    return f"{text}\n{harness.table(header, list(rows.values()))}"
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    harness.main(__doc__, "masks", measure_all, text_of)

@@ -5,27 +5,33 @@ itself was given (`time.process_time`) is what the work costs; both are kept.
 """
 
 import argparse
+import ctypes
 import gc
 import json
 import os
 import platform
+import re
 import statistics
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+
+import torch
 
 from interp import io
 
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "tests" / "benchmarks" / "results"
+TABLES = ROOT / "book" / "tables"
 
-def timed(work: Callable[[], object]) -> tuple[float, float, object]:
+
+def timed(work) -> tuple[float, float, object]:
     """Seconds of this process, seconds on the wall, and what the work returned."""
     wall, cpu = time.perf_counter(), time.process_time()
     result = work()
     return time.process_time() - cpu, time.perf_counter() - wall, result
 
 
-def alternate(works: Mapping[Any, Callable[[], object]], rounds: int) -> dict[Any, dict[str, float]]:
+def alternate(works: dict, rounds: int) -> dict:
     """Each work once to warm up, then all in turn, `rounds` times: the median seconds of each, "cpu" and "wall"."""
     taken = {name: [] for name in works}
     for _ in range(rounds + 1):
@@ -35,77 +41,59 @@ def alternate(works: Mapping[Any, Callable[[], object]], rounds: int) -> dict[An
             for name, pairs in taken.items()}
 
 
-def machine() -> dict:
-    """The processor, its cores, the memory, the versions, the threads used, and how busy it is now."""
-    import torch
+def load() -> list[float]:
+    return [round(value, 1) for value in os.getloadavg()]
 
+
+def machine(note: str) -> dict:
+    """The processor, its cores, torch, the threads used, and how busy it is now."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    meminfo = Path("/proc/meminfo")
-    memory = int(meminfo.read_text().split()[1]) / 2**20 if meminfo.exists() else None
+    rows = [line.split(":", 1) for line in info.read_text().splitlines() if ":" in line] if info.exists() else []
+    found = {key.strip(): value.strip() for key, value in rows}
+    words, flags = ("avx2", "avx512f", "avx512_bf16", "amx_bf16"), found.get("flags", "").split()
     return {
-        "processor": name or platform.processor() or platform.machine(),
-        "instructions": [word for word in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if word in flags],
-        "cores": os.cpu_count(), "memory_gib": memory and round(memory),
-        "system": f"{platform.system()} {platform.machine()}", "python": platform.python_version(),
-        "torch": torch.__version__, "threads": torch.get_num_threads(),
-        "load": [round(value, 1) for value in os.getloadavg()],
-    }
+        "processor": found.get("model name") or platform.processor() or platform.machine(),
+        "instructions": [word for word in words if word in flags],
+        "cores": os.cpu_count(), "torch": torch.__version__, "threads": torch.get_num_threads(), "load": load(),
+        "note": note,
+    }  # fmt: skip
 
 
-def read(path: Path) -> dict:
-    """The results kept so far, or none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+def describe(machine: dict) -> str:
+    """The machine in words: "AMD EPYC, 2 cores (avx2), torch 2.14, 1 thread; load average 1.4 before, 1.1 after"."""
+    threads = f"{machine['threads']} thread{'s' * (machine['threads'] > 1)}"
+    note = f"; {machine['note']}" if machine["note"] else ""
+    name = f"{machine['gpu']}, {machine['processor']}" if "gpu" in machine else machine["processor"]
+    return (f"{name}, {machine['cores']} cores ({', '.join(machine['instructions']) or 'no AVX'}), "
+            f"torch {machine['torch']}, {threads}; load average {machine['load'][0]} before, "
+            f"{machine['load_after'][0]} after{note}")
 
 
-def memory(work: Callable[[], object], device) -> int:
+def memory(work, device: torch.device) -> int:
     """The most bytes that the work holds at once, above what was held before. On Linux, or on a GPU."""
-    import ctypes
-
-    import torch
-
     if device.type == "cuda":
         torch.cuda.synchronize()
-        before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
         work()
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
+
+    def status(field):
+        return 1024 * int(re.search(rf"{field}:\s+(\d+)", Path("/proc/self/status").read_text()).group(1))
+
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)  # what was freed goes back, or it would not be counted again
-    before = _status("VmRSS")
+    before = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # sets the peak to what is held now
     work()
-    return _status("VmHWM") - before
+    return status("VmHWM") - before
 
 
-def _status(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
-
-
-def write(path: Path, results: dict) -> None:
-    """Write the results."""
-    io.atomic_write(path, json.dumps(results, indent=1) + "\n")
-
-
-def between(text: str, mark: str, content: str) -> str:
-    """The page with what stands between <!-- mark --> and <!-- /mark --> replaced by `content`."""
-    begin, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
-    if begin not in text or end not in text:
-        raise ValueError(f"the page has no {begin.strip()} ... {end}; put both where the table belongs")
-    head, rest = text.split(begin, 1)
-    return head + begin + content + end + rest.split(end, 1)[1]
-
-
-def fill(page: Path, blocks: Mapping[str, str]) -> None:
-    """Put each block between its marks on the page."""
-    text = page.read_text(encoding="utf-8")
-    for mark, content in blocks.items():
-        text = between(text, mark, content)
-    io.atomic_write(page, text)
+def read(name: str) -> dict:
+    """The results kept so far, or none."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
@@ -114,26 +102,18 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def describe(machine: Mapping) -> str:
-    """The machine in words: "AMD EPYC, 2 cores (avx2), torch 2.14, 1 thread; load average 1.4 before, 1.1 after"."""
-    threads = f"{machine['threads']} thread{'s' * (machine['threads'] > 1)}"
-    note = f"; {machine['note']}" if machine["note"] else ""
-    return (f"{machine['processor']}, {machine['cores']} cores ({', '.join(machine['instructions']) or 'no AVX'}), "
-            f"torch {machine['torch']}, {threads}; load average {machine['load'][0]} before, "
-            f"{machine['load_after'][0]} after{note}")
-
-
-def arguments(description: str, results: Path) -> argparse.ArgumentParser:
-    """The options that every benchmark has."""
-    parser = argparse.ArgumentParser(description=description)
+def main(description: str, name: str, measure, text_of, **options: dict) -> None:
+    """A benchmark's command: `measure(args)` gives the results to keep, `text_of(results)` the page's table."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=results)
-    parser.add_argument("--note", default="", help="what else the machine was doing, for the page")
-    parser.add_argument("--page", action="store_true", help="measure nothing, write the page from the results")
-    return parser
-
-
-def add_root(parser: argparse.ArgumentParser) -> None:
-    """The option of a benchmark that takes clips of the generated dataset."""
     parser.add_argument("--root", type=Path, default=Path(os.environ.get("INTERP_DATA", ".cache/motion")))
+    parser.add_argument("--note", default="", help="what else the machine was doing, for the page")
+    parser.add_argument("--page", action="store_true", help="measure nothing, write the table from the results")
+    for option, settings in options.items():
+        parser.add_argument(f"--{option}", **settings)
+    args = parser.parse_args()
+    if not args.page:
+        torch.set_num_threads(args.threads)
+        io.atomic_write(RESULTS / f"{name}.json", json.dumps(measure(args), indent=1) + "\n")
+    io.atomic_write(TABLES / f"{name}.md", text_of(read(name)))
