@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 from toy import Toy
 
-from interp.data import Sample, VideoDataset, open_dataset
+from interp.data import Sample, VideoDataset, open_dataset, to_clip
 from interp.data.kth import CLASSES as KTH
 from interp.training import augment
 
@@ -75,7 +75,7 @@ def test_each_kind_of_dataset_says_what_may_be_mirrored(tmp_path):
     clips, labels = augmentation(2, folder.mirror, folder.flip, **STILL)(
         frames, torch.zeros(100).long(), augment.draw(0, 0, 100)
     )
-    torch.testing.assert_close(clips, augment.to_float(frames), atol=1e-5, rtol=0)
+    torch.testing.assert_close(clips, to_clip(frames), atol=1e-5, rtol=0)
     assert not labels.any()  # nothing is known of its classes
     kth = VideoDataset([Sample("a", tmp_path, 0)], KTH, mirror={name: name for name in KTH})
     assert kth.mirror == {i: i for i in range(6)} and kth.flip == {}
@@ -89,7 +89,7 @@ def test_a_crop_is_where_the_draws_say_and_the_same_in_every_frame():
         draws[0, 4], draws[0, 5] = across, down
         change = augmentation(1, **(STILL | {"zoom": 0.5}))
         clips, _ = change(frames, torch.zeros(1).long(), draws)
-        crop = augment.to_float(frames)[0, :, :, top : top + 8, left : left + 12]
+        crop = to_clip(frames)[0, :, :, top : top + 8, left : left + 12]
         expected = functional.interpolate(crop, (16, 24), mode="bilinear", align_corners=False)
         torch.testing.assert_close(clips[0], expected, atol=1e-4, rtol=0)
 
@@ -102,7 +102,7 @@ def test_gain_and_offset_are_one_for_the_whole_clip():
     options = STILL | {"brightness": 0.1, "contrast": 0.2, "colour": 0.1}
     clips, _ = augmentation(1, **options)(frames, torch.zeros(1).long(), draws)
     gain = 1.2 * torch.tensor([0.9, 1.0, 1.0])[:, None, None, None]
-    expected = (augment.to_float(frames)[0] - 0.5) * gain + 0.5 + 0.05
+    expected = (to_clip(frames)[0] - 0.5) * gain + 0.5 + 0.05
     torch.testing.assert_close(clips[0], expected.clamp(0, 1), atol=1e-5, rtol=0)
 
 
@@ -119,7 +119,7 @@ def test_draws_depend_on_seed_and_epoch_and_a_clip_not_on_its_neighbours():
 
 def test_mirroring_maps_the_label_and_turns_the_frames():
     frames = torch.stack([torch.as_tensor(Toy(2)[i][0]) for i in (0, 1)])
-    draws, original = torch.full((2, augment.NUM_DRAWS), 0.75), augment.to_float(frames)
+    draws, original = torch.full((2, augment.NUM_DRAWS), 0.75), to_clip(frames)
     for mirror, flip, reversed_axes, expected in (
         (0.75, 0.75, ((), ()), [0, 1]),
         (0.25, 0.75, ((-1,), (-1,)), [1, 0]),

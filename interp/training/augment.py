@@ -24,11 +24,6 @@ def draw(seed: int, epoch: int, num_clips: int) -> Tensor:
     return torch.rand(num_clips, NUM_DRAWS, generator=generator)
 
 
-def to_float(frames: Tensor) -> Tensor:
-    """uint8 (B,T,H,W,C) to float32 (B,C,T,H,W) in [0,1], contiguous."""
-    return frames.permute(0, 4, 1, 2, 3).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
-
-
 def augment_clips(frames: Tensor, labels: Tensor, draws: Tensor, mirror: Tensor, flip: Tensor, *, zoom: float = 0.8,
                   stretch: float = 0.1, brightness: float = 0.12, contrast: float = 0.3,
                   colour: float = 0.15) -> tuple[Tensor, Tensor]:

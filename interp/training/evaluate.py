@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from interp.core.inference import frozen_eval
+from interp.data.dataset import to_clip
 from interp.data.loader import ClipLoader
 
-from .augment import to_float
 from .distributed import World
 
 
@@ -36,7 +36,7 @@ def evaluate(model: nn.Module, dataset: Any, reverse: bool = False, *, batch_siz
         sums = torch.zeros(2, dtype=torch.float64, device=world.device)  # cross-entropy, hits among five
         indices = list(range(world.rank, len(loader), world.size))
         for frames, labels, _ in loader([indices[i : i + batch_size] for i in range(0, len(indices), batch_size)]):
-            clips = to_float(frames.flip(1) if reverse else frames)
+            clips = to_clip(frames.flip(1) if reverse else frames)
             with torch.autocast(clips.device.type, torch.bfloat16, enabled=precision == "bf16"):
                 logits = model(clips).float()
             top5 = logits.topk(min(5, num_classes), dim=1).indices  # (B, 5)

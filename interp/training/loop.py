@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from interp import recipes
-from interp.data.dataset import list_left_out
+from interp.data.dataset import list_left_out, to_clip
 from interp.data.loader import ClipLoader
 from interp.models import build, weights
 
 from . import log
-from .augment import augment_clips, derive_seed, draw, mirrored_classes, to_float
+from .augment import augment_clips, derive_seed, draw, mirrored_classes
 from .distributed import World, choose_precision, world
 from .evaluate import evaluate
 
@@ -107,10 +107,8 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
             network.train()
             title = f"epoch {epoch + 1}/{recipe.epochs}"
             for step, (frames, labels, indices) in enumerate(loader(order.tolist(), title if shown else None)):
-                if recipe.augment:
-                    clips, labels = augment_clips(frames, labels, draws[indices], *mirrors)
-                else:
-                    clips = to_float(frames)
+                clips, labels = (augment_clips(frames, labels, draws[indices], *mirrors) if recipe.augment
+                                 else (to_clip(frames), labels))
                 losses = []
                 for number, (part, targets) in enumerate(zip(clips.split(micro), labels.split(micro), strict=True)):
                     torch.manual_seed(derive_seed(seed, epoch, step, number * group.size + group.rank))  # dropout
