@@ -1,19 +1,21 @@
-"""Draws the README's picture, book/images/side_by_side.gif, one clip under both networks, and the still of it that
-stands beside a shared link, book/_static/preview.png.
+"""Draws the README's pictures and the one beside a shared link.
+
+book/images/result.png is the figure of the landing page (its cell "result-figure" in book/intro.ipynb),
+book/images/side_by_side.gif one clip under both networks, and book/_static/preview.png a still of it.
 
     INTERP_DATA=.cache/motion python book/_scripts/picture.py [CLIP]
 
-CLIP is the id of a validation clip; without it the first of its class that both networks guess right is
-taken.
-The frames are drawn like those of the chapter "Side by side", a row for each network, its name in the corner.
+CLIP is the id of a validation clip; by default the first one of its class that both networks guess right.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import sys
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -25,6 +27,7 @@ from interp.show import figure
 from interp.study.examples import first_right
 
 BOOK = Path(__file__).resolve().parents[1]
+RESULT = BOOK / "images" / "result.png"
 TARGET, PREVIEW = BOOK / "images" / "side_by_side.gif", BOOK / "_static" / "preview.png"
 NETWORKS = {"I3D": "i3d", "C-LSTM": "clstm"}
 CLASS = "Moving something up"
@@ -61,7 +64,19 @@ def preview(rows: dict[str, np.ndarray], moment: int) -> bytes:
     return content.getvalue()
 
 
+def result_figure() -> bytes:
+    """The landing page's figure as a PNG on white."""
+    matplotlib.use("Agg")
+    cells = json.loads((BOOK / "intro.ipynb").read_text(encoding="utf-8"))["cells"]
+    names: dict = {}
+    exec("".join(next(cell for cell in cells if cell["id"] == "result-figure")["source"]), names)
+    content = io.BytesIO()
+    names["figure"].savefig(content, dpi=144, facecolor="white")
+    return content.getvalue()
+
+
 def main(wanted: str | None = None) -> None:
+    atomic_write(RESULT, result_figure())
     validation = data.open_dataset("motion", motion.prepare(), "validation", num_frames=16, size=64)
     models = {title: interp.load(name, "motion") for title, name in NETWORKS.items()}
     if wanted is None:
