@@ -40,7 +40,7 @@ def test_chance_is_what_drawing_at_random_tends_to():
     assert measures.chance_agreement(runs[:1], known[:1]).item() == pytest.approx(drawn, abs=0.02)
 
 
-# 0111001100000001: runs 1-3, 6-7, 15. The second is a central start, the third only looks like one, the last is empty.
+# 0111001100000001: runs 1-3, 6-7, 15. The last is empty.
 DIGITS = ["0111001100000001", "0001111111111000", "1111111111111111", "0001111001111000", "0000000000000000"]
 BINARY = torch.tensor([[digit == "1" for digit in one] for one in DIGITS])
 
@@ -50,7 +50,6 @@ def test_runs_and_the_first_and_last_frame():
     assert measures.first_frame(BINARY)[:4].tolist() == [1, 3, 0, 3]
     assert measures.last_frame(BINARY)[:4].tolist() == [15, 12, 15, 12]
     assert measures.first_frame(BINARY)[4].isnan() and measures.last_frame(BINARY)[4].isnan()
-    assert measures.is_central_start(BINARY).tolist() == [False, True, False, False, False]
     assert measures.runs(MASKS).tolist() == [1, 0, 1]
 
 
@@ -129,11 +128,11 @@ def test_wrong_forms_are_errors(function, arguments, words):
 
 
 ROW = {"mask": [0.1, 0.6, 0.9, 0.2], "known": [0, 0, 1, 1], "OS": 0.9, "FS": 0.1, "RS": 0.5, "frozen": 0.4,
-       "regret": -0.02, "blobs": 1.5, "blob_size": 0.1, "blob_distance": 0.3, "in_boxes": 0.6, "pointing": 0.75,
+       "blobs": 1.5, "blob_size": 0.1, "blob_distance": 0.3, "in_boxes": 0.6, "pointing": 0.75,
        "boxes_share": 0.2, "error": None}  # fmt: skip
 EXPECTED = {
     "length": 2, "runs": 1, "first": 1, "last": 2, "drop_freeze": 0.8, "drop_reverse": 0.4, "share_freeze": 1.6,
-    "share_reverse": 0.8, "ratio": np.log10(5), "regret": -0.02, "blobs": 1.5, "blob_size": 0.1, "blob_distance": 0.3,
+    "share_reverse": 0.8, "ratio": np.log10(5), "blobs": 1.5, "blob_size": 0.1, "blob_distance": 0.3,
     "in_boxes": 0.6, "pointing_in_space": 0.75, "boxes_share": 0.2, "agreement": 1 / 3,
     "chance_agreement": (0 + 1 / 3 + 1) / 3, "pointing_in_time": 1, "known_share": 0.5,
 }  # fmt: skip
@@ -177,4 +176,4 @@ def test_masks_of_several_lengths_in_one_table():
     assert column(table, "length").tolist() == [2, 3] and column(table, "agreement")[1] == pytest.approx(2 / 3)
     with pytest.raises(ValueError, match="expected one of length"):
         column(table, "lenght")
-    assert np.isnan(column(table.drop(columns="regret"), "regret")).all()
+    assert np.isnan(column(table.drop(columns="blobs"), "blobs")).all()

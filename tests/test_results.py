@@ -94,10 +94,8 @@ def test_rows_are_what_explain_gives(dataset, model, whole):
     clips = torch.stack([to_clip(dataset[i][0]) for i in indices])
     targets = [11 - dataset.samples[i].label for i in indices]
     records = explain(model, clips, targets, SHORT, method="gradient", ids=[dataset.ids[i] for i in indices])
-    best = best_windows(model, clips, "freeze", [record.guess for record in records], SHORT)
-    for i, record, target, cost, window in zip(
-        indices, records, targets, best.losses, best.masks, strict=True
-    ):
+    still = model(clips[:, :, :1].expand_as(clips)).softmax(1)
+    for i, record, target, frozen in zip(indices, records, targets, still, strict=True):
         row = table.loc[i]
         assert (row["guess"], row["target"], row["P"]) == (record.guess, target, record.P)
         assert row["label"] == i % 12 and row["label_name"] == dataset.classes[i % 12]
@@ -110,9 +108,7 @@ def test_rows_are_what_explain_gives(dataset, model, whole):
         assert row["last_loss"] == pytest.approx(float(record.losses[-1]), abs=1e-4)
         loss = float(penalty(record.mask[None], SHORT)) + record.FS
         assert row["loss"] == pytest.approx(loss, abs=1e-4)
-        assert row["window_loss"] == pytest.approx(float(cost), abs=1e-5)
-        assert row["regret"] == pytest.approx(loss - float(cost), abs=1e-4)
-        assert row["window_last"] - row["window_first"] + 1 == window.sum()
+        assert row["frozen"] == pytest.approx(float(frozen[record.guess]), abs=1e-6)
         assert found.maps[i].dtype == np.float16
         np.testing.assert_allclose(found.maps[i], record.map, atol=2e-3)
         assert row["seconds"] > 0
@@ -121,28 +117,12 @@ def test_rows_are_what_explain_gives(dataset, model, whole):
     assert len(found.run["model"]["weights"]) == len(found.run["data"]["files"]) == 64
 
 
-def test_the_start_from_the_best_window_scores_the_windows_once(dataset, model, tmp_path, monkeypatch):
-    few, options = dataset.subset([0, 1, 2]), {"start": "best-window", "stop": True}
-    long = recipes.MaskRecipe("long", lambda1=0.01, lambda2=0.02, iterations=50)
-    once = write(tmp_path / "once", model, few, long, **options)
-    alone = write(tmp_path / "alone", model, few, long, **options, certify=False).table
-    for key in ("guess", "OS", "FS", "RS", "steps", "first_loss", "last_loss", "loss", "frozen"):
-        assert once.table[key].tolist() == alone[key].tolist(), key  # to the bit
-    monkeypatch.setattr("interp.core.masks.score_windows", lambda *_, **__: pytest.fail("windows scored twice"))
-    again = write(tmp_path / "again", model, few, long, **options).table
-    np.testing.assert_array_equal(np.stack(once.table["mask"]), np.stack(again["mask"]))
-    clips = torch.stack([to_clip(few[i][0]) for i in range(3)])
-    classes = torch.tensor(again["explained"].tolist())[:, None]
-    frozen = model(clips[:, :, :1].expand_as(clips)).softmax(1).gather(1, classes)
-    np.testing.assert_allclose(again["frozen"], frozen[:, 0].detach(), atol=1e-6)
-
-
 def test_exact_masks_have_bounds(dataset, model, tmp_path):
     run = write(tmp_path / "exact", model, dataset.subset([0, 1, DAMAGED]), SHORT, method="exact", budget=600)
     table = run.table.iloc[:2]
     assert run.run["search"]["budget"] == 600 and table["proven"].tolist() == [True, True]
     np.testing.assert_array_equal(table["bound"], table["loss"])
-    assert table[["steps", "first_loss", "regret"]].isna().all(axis=None) and (table["forwards"] <= 600).all()
+    assert table[["steps", "first_loss"]].isna().all(axis=None) and (table["forwards"] <= 600).all()
     masks = torch.tensor(np.stack(table["mask"]))
     clips = torch.stack([to_clip(dataset[i][0]) for i in range(2)])
     best = best_windows(model, clips, "freeze", table["explained"].tolist(), SHORT)
@@ -166,7 +146,7 @@ def test_a_damaged_file_is_a_row_or_an_error(dataset, model, whole, tmp_path):
     found = results.read(whole)
     row = found.table.loc[DAMAGED]
     assert dataset.samples[DAMAGED].path.name in row["error"] and row["id"] == dataset.ids[DAMAGED]
-    assert found.maps[DAMAGED] is None and row[["guess", "OS", "mask", "regret"]].isna().all()
+    assert found.maps[DAMAGED] is None and row[["guess", "OS", "mask", "loss"]].isna().all()
     assert found.table["error"].notna().sum() == 1
     with pytest.raises(VideoError):
         write(tmp_path / "raise", model, dataset, SHORT, shard_size=5, on_error="raise")
@@ -189,9 +169,9 @@ def test_a_score_that_is_not_finite_is_a_row(dataset, model, tmp_path):
 def test_rows_depend_neither_on_shards_nor_on_batches(dataset, model, whole, tmp_path):
     one = results.read(whole).table
     two = write(tmp_path / "run", model, dataset, SHORT, shard_size=12, batch_size=3).table
-    for key in ("OS", "FS", "RS", "CS", "loss", "window_loss"):
+    for key in ("OS", "FS", "RS", "CS", "loss", "frozen"):
         np.testing.assert_allclose(one[key], two[key], atol=1e-4)
-    assert one["guess"].equals(two["guess"]) and one["window_first"].equals(two["window_first"])
+    assert one["guess"].equals(two["guess"])
 
 
 WORKER = """
@@ -265,8 +245,8 @@ def test_reverse_stop_random_starts_and_a_limit(dataset, model, tmp_path):
     assert one.maps[0] is None and not list(tmp_path.glob("one/shards/*.npy"))
     two = write(tmp_path / "two", model, dataset, long, **options, seed=2)
     assert one.table["id"].tolist() != two.table["id"].tolist()
-    more = write(tmp_path / "more", model, dataset, long, **options | {"limit": 7, "certify": False}, seed=1)
-    assert set(one.table["id"]) < set(more.table["id"]) and more.table["regret"].isna().all()
+    more = write(tmp_path / "more", model, dataset, long, **options | {"limit": 7}, seed=1)
+    assert set(one.table["id"]) < set(more.table["id"])
     shared = more.table.set_index("id").loc[one.table["id"]]
     np.testing.assert_allclose(shared["first_loss"], one.table["first_loss"], atol=1e-4)
 
@@ -274,7 +254,7 @@ def test_reverse_stop_random_starts_and_a_limit(dataset, model, tmp_path):
 def test_a_folder_of_an_earlier_version_continues(dataset, model, whole, tmp_path):
     run = json.loads((whole / "run.json").read_text())
     search = {key: value for key, value in run["search"].items() if key not in ("method", "explained_class", "align")}
-    run |= {"search": search | {"about": "guess"}, "chunk": 12}
+    run |= {"search": search | {"about": "guess", "certify": True}, "chunk": 12}
     run["recipe"].pop("border", None)
     del run["batch_size"]
     shutil.copytree(whole, tmp_path / "run")

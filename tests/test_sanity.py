@@ -243,9 +243,9 @@ def test_checks_of_an_exact_run_search_exactly(tiny, tmp_path):
     results.write(tmp_path / "run", model, validation, SHORT, method="exact", budget=60, limit=2)
     sample = sanity.open_run(tmp_path / "run", model, validation, clips=2)
     assert torch.equal(sample.unchanged, sample.masks)  # binary, and the same as the run's
-    report = sanity.run(sample, tmp_path / "checks", ["soft", "starts", "lambdas"])
+    report = sanity.run(sample, tmp_path / "checks", ["soft", "labels", "lambdas"])
     assert report["checks"]["lambdas"]["numbers"]["lambda1 halved"]["overlap"]["clips"] == 2
-    assert list(report["left_out"]) == ["starts"]
+    assert list(report["left_out"]) == ["labels"]
 
 
 def test_an_interrupted_run_continues_with_the_check_that_was_cut(tiny, tmp_path, monkeypatch):

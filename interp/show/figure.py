@@ -136,6 +136,8 @@ def describe(explanation: Explanation) -> str:
     wrong = "" if explanation.CS is None else f", although it is '{name(target)}' (score {explanation.CS:.2f})"
     sentence = f"{model} guesses '{explanation.P}' {score} {explanation.OS:.2f}{wrong}; "
     spans = [str(first) if first == last else f"{first}-{last}" for first, last in frame_runs(mask)]
+    if not spans and not explanation.mask.any():
+        return sentence + "the mask is empty: no frame lowers the score by more than its price."
     if not spans:
         return sentence + (f"none of the {len(mask)} frames is on at the display threshold; under the soft mask the "
                            f"score is {explanation.FS:.2f} frozen and {explanation.RS:.2f} reversed.")

@@ -1,4 +1,4 @@
-"""HTML for a page without a kernel: moving figures, the paper's results table, sliders; Markdown tables of claims.
+"""HTML for a page without a kernel: moving figures, the paper's results table, other tables, sliders.
 
 The templates are static/*.html; names are escaped there. Everything can be read without JavaScript, which adds what
 static/*.js describe; a still stands for a film on paper and for readers who prefer less motion.
@@ -23,7 +23,7 @@ from PIL import Image
 
 from interp.core.explanation import Explanation
 from interp.show.figure import describe, encode, three_panel
-from interp.study import claims, measures
+from interp.study import import_extra, measures
 
 STATIC = Path(__file__).parent / "static"
 SCORES = ("OS", "FS", "RS", "CS", "RS/FS", "length")
@@ -119,55 +119,10 @@ def slider(controls: Sequence[Control], views: Sequence[str], words: Sequence[st
     return _render("slider.html", name=name, controls=controls, first=first, rows=itertools.product(*values), **data)
 
 
-def verdict_table(rows: Sequence[claims.Row], embedded: bool = False) -> str:
-    """Markdown with a line for each claim; embedded: the claims name the embedded data."""
-    heads = ["claim", "clips", "first", "second", "difference, 95% interval", "effect", "p", "verdict"]
-    for place, names in enumerate(zip(*{row.claim.names for row in rows}, strict=True)):
-        heads[2 + place] = names[0] if len(set(names)) == 1 else ("network", "against")[place]
-    lines = []
-    for row in rows:
-        result, digits = row.result, row.claim.measure.digits
-        lines.append((f"{_claim_words(row.claim, embedded)}: `{row.claim.measure.source}`", result.clips,
-                      number(result.first, digits), number(result.second, digits), _difference(row),
-                      number(result.effect, 2, "+"), _p(row.p).removeprefix("= ").replace(" ", "&nbsp;"),
-                      row.verdict.word))
-    return _markdown(heads, "---|---:|---:|---:|---:|---:|---:|---", lines)
-
-
-def claim_table(columns: Mapping[str, tuple[Sequence[claims.Row], Mapping[str, str]]],
-                listed: Sequence[claims.Claim]) -> str:
-    """Markdown with a line for each claim, and a column for the name of each (`claims.judge`, `claims.untested`)."""
-    lines = []
-    for claim in listed:
-        cells = [_claim_words(claim)]
-        for rows, reasons in columns.values():
-            row = next((row for row in rows if row.claim.words == claim.words), None)
-            if row is None:
-                cells.append(reasons.get(claim.words, "not tested"))
-                continue
-            seeds = "" if row.seeds is None or row.seeds.word == "not known" else f"; {row.seeds.word} a change of seed"
-            cells.append(f"**{row.verdict.word}**: {_difference(row)} {claim.measure.unit}, p {_p(row.p)}, "
-                         f"{row.result.clips} clips{seeds}")
-        lines.append(cells)
-    return _markdown(["the paper says", *columns], "---|" * len(columns) + "---", lines)
-
-
-def left_out_table(rows: Sequence[claims.Row], embedded: bool = False) -> str:
-    """Markdown: how many clips each measure leaves out of both networks, and why; "" where none is left out."""
-    starts = claims.EMBEDDED if embedded else claims.STARTS
-    clips: dict[tuple[str, str, str], dict[str, None]] = {}
-    for row in rows:
-        data = starts[row.claim.dataset].removeprefix("On ").rstrip(", ")
-        for clip, reason in row.left_out:
-            clips.setdefault((data, row.claim.measure.name, reason), {})[clip] = None
-    lines = [(data, name, len(ids), reason, ", ".join([*ids][:4]) + ", ..." * (len(ids) > 4))
-             for (data, name, reason), ids in clips.items()]
-    return _markdown(["data", "measure", "clips", "because", "which"], "---|---|---:|---|---", lines) if lines else ""
-
-
-def number(value: float, digits: int, sign: str = "") -> str:
-    """A number with a true minus sign."""
-    return f"{value:{sign}.{digits}f}".replace("-", "\N{MINUS SIGN}")
+def table(frame) -> str:
+    """Return a pandas DataFrame as a table, nothing cut off."""
+    with import_extra("pandas").option_context("display.max_colwidth", None):
+        return frame.to_html(index=False, border=0)
 
 
 def data_address(mime: str, content: bytes) -> str:
@@ -231,22 +186,3 @@ def _score(explanation: Explanation, key: str) -> tuple[str, str]:
     scores = (torch.tensor([score], dtype=torch.float64) for score in (explanation.RS, explanation.FS))
     ratio = float(measures.order_ratio(*scores, measures.RESOLUTION))
     return ("", "–") if math.isnan(ratio) else (f"{ratio:.6g}", f"{ratio:.0f}" if ratio >= 100 else f"{ratio:.2g}")
-
-
-def _markdown(heads: Sequence[str], rule: str, rows: Sequence[Sequence]) -> str:
-    return "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in (heads, *rows)).replace("\n", f"\n|{rule}|\n", 1)
-
-
-def _claim_words(claim: claims.Claim, embedded: bool = False) -> str:
-    return (claim.embedded if embedded else claim.words) + ("" if claim.paper else " (ours)")
-
-
-def _difference(row: claims.Row) -> str:
-    """The difference of a claim with its interval, as "−3.71 (−5.71 to −1.94)"."""
-    result, digits = row.result, row.claim.measure.digits
-    difference, low, high = (number(value, digits, "+") for value in (result.difference, result.low, result.high))
-    return f"{difference} ({low} to {high})"
-
-
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from interp.study import measures, statistics
+from interp.study import import_extra, measures, statistics
 
 NAMES = {"i3d": "I3D", "clstm": "C-LSTM"}
 SOMETHING, KTH = "On Something-Something, ", "On KTH, "
@@ -150,7 +150,20 @@ def exception(table: Any) -> statistics.Groups:
     return statistics.compare_groups(*groups, 1)
 
 
-def summary(rows: Sequence[Row]) -> dict[str, int]:
-    """How many of the paper's claims are "supported", "contradicted" and "not decided"."""
-    words = [row.verdict.word for row in rows if row.claim.paper]
-    return {word: words.count(word) for word in ("supported", "contradicted", "not decided")}
+def table(rows: Sequence[Row], embedded: bool = False) -> Any:
+    """A DataFrame of texts with a line for each judged claim; embedded: the words name the embedded data."""
+    lines = []
+    for row in rows:
+        result, digits = row.result, row.claim.measure.digits
+        first, second = (f"{name} {text(mean, digits)}" for name, mean in zip(row.claim.names, result[:2], strict=True))
+        difference, low, high = (text(value, digits, "+") for value in result[2:5])
+        lines.append({"claim": row.claim.embedded if embedded else row.claim.words, "clips": result.clips,
+                      "means": f"{first}, {second}", "difference (95 % interval)": f"{difference} ({low} to {high})",
+                      "effect": text(result.effect, 2, "+"), "p": "< 0.001" if row.p < 0.001 else f"{row.p:.3f}",
+                      "verdict": row.verdict.word, "a change of seed": row.seeds.word if row.seeds else ""})
+    return import_extra("pandas").DataFrame(lines)
+
+
+def text(value: float, digits: int, sign: str = "") -> str:
+    """A number with a true minus sign."""
+    return f"{value:{sign}.{digits}f}".replace("-", "\N{MINUS SIGN}")

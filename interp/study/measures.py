@@ -44,12 +44,6 @@ def last_frame(masks: Tensor) -> Tensor:
     return masks.shape[1] - 1 - first_frame(_on(masks).flip(1))
 
 
-def is_central_start(masks: Tensor) -> Tensor:
-    """Whether each mask (B,) can be a central start: one run, as many frames off before as after it, at least one."""
-    before, after = first_frame(masks), masks.shape[1] - 1 - last_frame(masks)
-    return (runs(masks) == 1) & (before == after) & (before > 0)
-
-
 def drop(original: Tensor, perturbed: Tensor, frozen: Tensor | None = None) -> Tensor:
     """OS-FS or OS-RS (B,); with `frozen`, as a share of OS-frozen, which the fully frozen clip loses, nan if none."""
     if frozen is None:
@@ -201,7 +195,6 @@ _ROWS = (  # the key, then as in Measure
     ("share_freeze", "share of the drop, frozen", _SHARE, "drop", _share, "OS FS frozen", 2, SMALL),
     ("share_reverse", "share of the drop, reversed", _SHARE, "drop", _share, "OS RS frozen", 2, SMALL),
     ("ratio", "RS/FS", "powers of ten", "order_ratio", _log_ratio, "RS FS", 2, BOTH_SMALL),
-    ("regret", "regret", "of the loss", "core.windows.best_windows", None, "regret", 3),
     ("blobs", "blobs a frame", "blobs", "blobs", None, "blobs"),
     ("blob_size", "size of a blob", _PART, "blobs", None, "blob_size", 2, NO_BLOB),
     ("blob_distance", "blobs' distance to the centre", "of centre to corner", "blobs", None, "blob_distance", 2,

@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
-from interp import recipes
 from interp.data import open_dataset
 from interp.data.truth import frame_boxes, interval_mask
-from interp.models.weights import weights_hash
 from interp.study import import_extra, measures, results
 from interp.training.log import versions
 
@@ -26,14 +23,10 @@ MODELS = ("i3d", "clstm")
 FLAVOURS = {"motion": "something", "kth": "kth"}  # kind of data -> the paper's dataset that it imitates
 # Against the known truth; means over the frames that have a number, and for the last three a box of what acts.
 TRUTH = ("known", "blobs", "blob_size", "blob_distance", "in_boxes", "pointing", "boxes_share")
-KEPT = ("id", "label_name", "P", "OS", "FS", "RS", "CS", "frozen", "mask", "steps", "first_loss", "last_loss", "loss",
-        "window_first", "window_last", "window_loss", "regret", "error")  # of a results folder
-COLUMNS = {"flavour": "string", "model": "string", "seed": "int32", **{name: results.COLUMNS[name] for name in KEPT},
+DROPPED = ("index", "label", "target", "guess", "explained", "map", "seconds")  # columns of a results folder
+COLUMNS = {"flavour": "string", "model": "string", "seed": "int32",
+           **{name: kind for name, kind in results.COLUMNS.items() if name not in DROPPED},
            **dict.fromkeys(TRUTH, "float64"), "known": "frames"}
-TOLERANCES = {  # for a clip that is computed again; a search carries another processor's last digits along
-    "OS": 0.002, "frozen": 0.002, "window_loss": 0.002, "blobs": 0.002, "blob_size": 0.002, "blob_distance": 0.002,
-    "in_boxes": 0.002, "pointing": 0.002, "loss": 0.01, "regret": 0.01, "FS": 0.05, "RS": 0.05, "mask": 0.25,
-}
 _key = itemgetter("flavour", "model", "seed")
 
 
@@ -63,10 +56,8 @@ def write(folders: Iterable[str | Path], out: str | Path, roots: Mapping[str, st
     _check_alike(runs, rows)
     rows = [row for rows_of_run in rows for row in rows_of_run]
     about = {"runs": runs, "versions": versions(), "maps": {"threshold": measures.THRESHOLD, "grid": measures.GRID}}
-    exact = {name: kind for name, kind in results.EXACT_COLUMNS.items()
-             if any(row.get(name) is not None for row in rows)}
     metadata = {"interp": json.dumps(about, sort_keys=True)}
-    results.write_rows(out, rows, COLUMNS | exact, metadata=metadata, compression="zstd")
+    results.write_rows(out, rows, COLUMNS, metadata=metadata, compression="zstd")
     return read(out)
 
 
@@ -110,45 +101,18 @@ def against_truth(heat_map: np.ndarray | None, truth: Mapping[str, Any], num_fra
         name: measures.finite_mean(values[frames]) for name, values in shares.items()}
 
 
-def again(record: Record, model: nn.Module, dataset: Any, ids: Sequence[str]) -> dict[str, float]:
-    """Explain clips of a VideoDataset again as their run did: the largest difference of each column in TOLERANCES.
-
-    ValueError for weights without a run, an unknown clip, or a difference above the tolerance.
-    """
-    digest, largest = weights_hash(model), dict.fromkeys(TOLERANCES, 0.0)
-    run = next((run for run in record.about["runs"] if run["weights"]["weights"] == digest), None)
-    if run is None:
-        raise ValueError(f"the record has no run of these weights ({digest[:12]}); write it again with `interp record`")
-    recorded = of(record.table, *_key(run)).set_index("id")
-    if missing := [name for name in ids if name not in recorded.index or name not in dataset.ids]:
-        raise ValueError(f"clip {missing[0]} is not in both the record and the dataset")
-    run, indices = results.with_new_names(run), [dataset.ids.index(name) for name in ids]
-    for row in results.explain_clips(model, dataset, indices, recipes.from_dict(run["recipe"]), run["search"],
-                                     seed=run["data"]["seed"], batch_size=len(ids)):
-        truth, before = dataset.samples[row["index"]].meta["truth"], recorded.loc[row["id"]]
-        row |= against_truth(row["map"], truth, run["data"]["num_frames"])
-        if row["P"] != before["P"]:
-            raise ValueError(f"clip {row['id']}: expected the prediction {before['P']!r}, got {row['P']!r}")
-        for name, limit in TOLERANCES.items():
-            old, new = (np.asarray(values[name], dtype=np.float64) for values in (before, row))  # None becomes NaN
-            if not np.allclose(old, new, rtol=0, atol=limit, equal_nan=True):
-                raise ValueError(f"clip {row['id']}, {name}: expected {old} within {limit:g}, as recorded, got {new}")
-            largest[name] = max(largest[name], float(np.nan_to_num(np.abs(old - new)).max()))
-    return largest
-
-
 def _describe_run(folder: str | Path) -> dict[str, Any]:
     """What made a results folder, with its flavour, network and seed; ValueError where it cannot be recorded."""
     run = results.read_run(folder)
-    model, kind, search = run["model"], run["data"].get("kind"), run["search"]
+    model, kind = run["model"], run["data"].get("kind")
     name, seed = model["config"].get("model"), model["training"].get("seed")
     if not Path(folder, "results.parquet").exists():
         raise ValueError(f"{results.progress_message(folder)}; finish the run first")
     if kind not in FLAVOURS or name not in MODELS or seed is None:
         raise ValueError(f"{folder}: expected data of kind {' or '.join(FLAVOURS)}, i3d or clstm, and weights whose "
                          f"record says their seed, got {kind!r}, {name!r} and training seed {seed!r}")
-    if not search["maps"] or not (search["certify"] or search["method"] == "exact"):
-        raise ValueError(f"{folder} lacks the maps or the windows; explain without --no-maps and --no-regret")
+    if not run["search"]["maps"]:
+        raise ValueError(f"{folder}: expected heat maps, got none; explain with maps=True")
     return {"flavour": FLAVOURS[kind], "model": name, "seed": int(seed),
             **{key: run[key] for key in ("recipe", "search", "shards", "batch_size", "versions")},
             "data": {key: value for key, value in run["data"].items() if key != "root"},
@@ -161,9 +125,9 @@ def _check_alike(runs: Sequence[Mapping[str, Any]], rows: Sequence[Sequence[Mapp
     for run, clips in zip(runs, rows, strict=True):
         if (key := _key(run)) in seen:
             raise ValueError(f"two runs are of {key}; give each once")
-        parts = {part: results.with_new_names(run)[part] for part in ("recipe", "search")}
-        parts |= {"data": {"size": run["data"]["size"]},
-                  "clips": {row["id"]: (row["label_name"], *row["known"]) for row in clips}}
+        parts = {part: results.with_new_names(run)[part] for part in ("recipe", "search")} | {
+            "data": {"size": run["data"]["size"]},
+            "clips": {row["id"]: (row["label_name"], *row["known"]) for row in clips}}
         seen[key] = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}
         first = next(other for other in seen if other[0] == run["flavour"])
         if differing := [name for name in seen[key] | seen[first] if seen[key].get(name) != seen[first].get(name)]:

@@ -26,9 +26,9 @@ from tqdm.auto import tqdm
 from interp import recipes
 from interp.core.explanation import DEFAULT_METHOD, explain
 from interp.core.gradcam import DEFAULT_ALIGN
-from interp.core.inference import model_name, predict
+from interp.core.inference import model_name
 from interp.core.masks import Stop
-from interp.core.windows import penalty, score_masks, score_windows
+from interp.core.windows import penalty, score_masks
 from interp.data import VideoError, to_clip
 from interp.io import atomic_path, atomic_write
 from interp.models.weights import weights_hash
@@ -41,14 +41,10 @@ COLUMNS = {  # for each clip; where it could not be explained, all from `guess` 
     "guess": "int32", "P": "string", "explained": "int32",  # the predicted class; the one that all below is about
     "OS": "float64", "FS": "float64", "RS": "float64", "CS": "float64",  # CS: of the target where the guess is wrong
     "frozen": "float64", "mask": "mask",  # score with the whole clip frozen; T floats, 1 = perturbed
-    "steps": "int32", "first_loss": "float64", "last_loss": "float64", "loss": "float64",  # of the search; of the mask
-    "window_first": "int32", "window_last": "int32", "window_loss": "float64",  # of the best window
-    "regret": "float64", "map": "int32",  # loss - window_loss; place in the shard's array
-    "seconds": "float64", "error": "string",  # a shard's time is shared equally
-}
-EXACT_COLUMNS = {  # further ones with method="exact"
-    "bound": "float64", "proven": "bool_",  # no binary mask has a loss below the bound; the mask is the best of all
-    "forwards": "int32", "kept": "float64",  # clips scored; score with all frames frozen but the mask's
+    "loss": "float64", "steps": "int32", "first_loss": "float64", "last_loss": "float64",  # of a search by gradient
+    "forwards": "int32", "bound": "float64", "proven": "bool_",  # of an exact one: clips scored, and as in ExactResult
+    "kept": "float64",  # of an exact one: the score with all frames frozen but the mask's
+    "map": "int32", "seconds": "float64", "error": "string",  # place in the shard's array; its time, shared equally
 }
 _IGNORED = "data.root data.missing data.split_pattern model.name model.file model.trained_with model.training".split()
 
@@ -69,15 +65,13 @@ class Results:
 def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.MaskRecipe | None = None, *,
           perturbation: str = "freeze", weights: str = "clip", layer: str | None = None, align: str = DEFAULT_ALIGN,
           explained_class: str = "predicted", method: str = DEFAULT_METHOD, budget: int = 2000,
-          start: str | None = None, stop: bool | Stop | None = None,
-          certify: bool | None = None, maps: bool = True, limit: int | None = None, seed: int = 0,
-          shard_size: int = 32, batch_size: int | None = None, workers: int = 2, on_error: str = "skip",
+          start: str | None = None, stop: bool | Stop | None = None, maps: bool = True, limit: int | None = None,
+          seed: int = 0, shard_size: int = 32, batch_size: int | None = None, workers: int = 2, on_error: str = "skip",
           progress: bool = False, name: str | None = None, source: Mapping[str, Any] | None = None) -> Results | None:
     """Explain the clips of a VideoDataset into `folder`; the same call continues an interrupted one.
 
     Args:
         perturbation ... stop: as in `explain`, `grad_cam` and `find_masks`; start is a name.
-        certify: score all windows too, for the regret; by default unless the method is "exact".
         limit: only so many clips, drawn by `seed`, the classes taking turns.
         shard_size: clips written together: the most that an interruption loses. workers: threads that decode.
         on_error: "skip" writes a row with the error of a clip that cannot be read or scored, "raise" raises it.
@@ -90,12 +84,11 @@ def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.Ma
     if limit is not None and limit < 1:
         raise ValueError(f"limit: expected at least 1, got {limit}")
     rank, world, exact = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)), method == "exact"
-    certify = not exact if certify is None else certify
     folder, recipe, chosen = Path(folder), recipe or recipes.SOMETHING_MASK, choose(dataset, limit, seed)
     stop, progress = Stop() if stop is True else stop, progress and rank == 0
     search = {"method": method, "perturbation": perturbation, "weights": weights, "layer": layer, "align": align,
               "explained_class": explained_class, "start": start if exact else start or "central",
-              "stop": asdict(stop) if stop else None, "certify": certify, "maps": maps}
+              "stop": asdict(stop) if stop else None, "maps": maps}
     search |= {"budget": budget} if exact else {}
     size = math.ceil(len(chosen) / math.ceil(len(chosen) / shard_size))
     shards = [chosen[first : first + size] for first in range(0, len(chosen), size)]
@@ -108,7 +101,7 @@ def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.Ma
         if not (path := paths[shard * size]).exists():
             rows = explain_clips(model, dataset, shards[shard], recipe, search, seed=seed, batch_size=batch_size,
                                  workers=workers, on_error=on_error, progress=progress)
-            _write_shard(path, rows, exact)
+            _write_shard(path, rows)
     if all(path.exists() for path in paths):  # in the process that is the last to finish
         with atomic_path(folder / "results.parquet") as part:
             parquet.write_table(parquet.read_table(list(dict.fromkeys(paths))), part)
@@ -142,7 +135,8 @@ def read_run(folder: str | Path) -> dict[str, Any]:
 def with_new_names(run: Mapping[str, Any]) -> dict[str, Any]:
     """A run.json with today's names for what an earlier version named otherwise."""
     search = {"method": "gradient", "align": "corners", **run["search"]}
-    search.pop("precision", None)  # of the steps: always fp32
+    for name in ("precision", "certify"):  # of the steps: always fp32; whether all windows were scored too
+        search.pop(name, None)
     if "about" in search:
         search["explained_class"] = {"guess": "predicted"}.get(about := search.pop("about"), about)
     return {**run, "recipe": recipes.asdict(recipes.from_dict(run["recipe"])), "search": search,
@@ -204,11 +198,6 @@ def _explain_rows(model, rows, clips, recipe, search, seed: int = 0, batch_size=
     options |= {"budget": search["budget"]} if exact else {
         "stop": Stop(**search["stop"]) if search["stop"] else None,
         "generator": torch.Generator().manual_seed(seed)}
-    if search["certify"]:  # before the search, which may start from the best window
-        scores = predict(model, clips, batch_size, ids)
-        classes = torch.where((targets >= 0) & (search["explained_class"] == "target"), targets, scores.argmax(1))
-        best = score_windows(model, clips, classes, scores[range(len(ids)), classes], recipe, kind, batch_size, ids)
-        options |= {"start": best.starts} if search["start"] == "best-window" else {}
     explanations = explain(model, clips, targets, recipe, kind, ids=ids, batch_size=batch_size, progress=progress,
                            **options)
     masks = torch.stack([each.mask for each in explanations])
@@ -223,9 +212,6 @@ def _explain_rows(model, rows, clips, recipe, search, seed: int = 0, batch_size=
                 "map": each.map.half().numpy() if search["maps"] else None}
         row |= {"forwards": each.steps, "kept": float(scores[i])} if exact else {
             "steps": each.steps, "first_loss": first, "last_loss": last}
-        if search["certify"]:
-            on, loss = best.masks[i].nonzero()[:, 0].tolist(), float(best.losses[i])
-            row |= {"window_first": on[0], "window_last": on[-1], "window_loss": loss, "regret": row["loss"] - loss}
 
 
 def _describe_data(dataset: Any, chosen: list[int], seed: int) -> dict[str, Any]:
@@ -269,7 +255,7 @@ def _shard_paths(folder: Path, run: Mapping[str, Any]) -> list[Path]:  # one for
     return [folder / "shards" / f"{row // run['shards']['size']:05d}.parquet" for row in range(run["data"]["clips"])]
 
 
-def _write_shard(path: Path, rows: list[dict], exact: bool) -> None:
+def _write_shard(path: Path, rows: list[dict]) -> None:
     maps = []
     for row in rows:
         if row.get("map") is not None:
@@ -278,7 +264,7 @@ def _write_shard(path: Path, rows: list[dict], exact: bool) -> None:
     if maps:
         with atomic_path(path.with_suffix(".npy")) as part, open(part, "wb") as file:
             np.save(file, np.stack(maps), allow_pickle=False)
-    write_rows(path, rows, COLUMNS | EXACT_COLUMNS if exact else COLUMNS)
+    write_rows(path, rows, COLUMNS)
 
 
 def write_rows(path: str | Path, rows: list[dict], columns: Mapping[str, str], **options) -> None:

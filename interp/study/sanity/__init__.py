@@ -22,8 +22,8 @@ __all__ = ["CHECKS", "EvaluationSample", "baselines", "between_clip_correlation"
 FORMAT = 1  # of checks.json
 # By their names in the files: from a sample to (numbers, values of each clip, whether masks and maps pass).
 CHECKS = {"layers": randomised.random_layers, "labels": randomised.permuted_labels, "random": random_masks_test,
-          "rivals": baselines, "starts": compared.starts, "lambdas": compared.lambdas,
-          "perturbations": compared.perturbations, "soft": compared.binary_masks_test}
+          "rivals": baselines, "lambdas": compared.lambdas, "perturbations": compared.perturbations,
+          "soft": compared.binary_masks_test}
 WORDS = {True: "passed", False: "failed", None: "not decided"}
 
 
@@ -86,6 +86,7 @@ def read(path: str | Path) -> dict[str, Any]:
     report = read_json(path)
     if report.get("format") != FORMAT or not {"about", "checks"} <= set(report):
         raise ValueError(f"{path}: expected checks of this package (format {FORMAT}), got other content")
+    report["checks"] = {name: check for name, check in report["checks"].items() if name in CHECKS}
     return report
 
 

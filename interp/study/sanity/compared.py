@@ -4,22 +4,19 @@ Every check takes a sample and returns its numbers, the values of each clip, and
 """
 
 import dataclasses
-from itertools import combinations
 
 import torch
 from torch import Tensor
 
-from interp.core.masks import Stop, find_masks
+from interp.core.masks import find_masks
 from interp.core.windows import best_windows, penalty
 from interp.study import measures
-from interp.study.sanity.sample import EvaluationSample, Missing, seeded
+from interp.study.sanity.sample import EvaluationSample, seeded
 
 DRAWN = 100  # random masks of each kind for a clip
 BEATEN = 0.95  # share of the random masks that a mask must beat: the usual one in twenty may be luck
 KEPT = 0.9  # share of the soft mask's drop that the binary mask must keep, as the paper's central start does
 FEW = 0.1  # share of clips that may keep less
-STARTS = 5  # random starts of each clip
-SAME = 0.05  # share by which a loss may lie above the least one and count as found again
 ALIKE = 0.7  # intersection over union; two masks of six frames that lie one frame apart have 5/7 = 0.71
 
 
@@ -78,27 +75,6 @@ def binary_masks_test(sample: EvaluationSample) -> tuple[dict, dict, dict]:
     numbers |= {"kept": kept.nanquantile(0.5), "left_out": kept.isnan().sum()}
     passed = numbers["less"]["mean"] <= FEW if numbers["less"]["clips"] else None
     return numbers, {"original": sample.originals, "soft": soft, "snapped": binary, "kept": kept}, {"masks": passed}
-
-
-def starts(sample: EvaluationSample) -> tuple[dict, dict, dict]:
-    """Masks of searches from random starts, beside those from the central start and from the best window."""
-    if sample.about.get("search", {}).get("method") == "exact":
-        raise Missing("an exact search has no start")
-    stop = Stop(patience=30, tolerance=0.01, minimum=60)  # from a random start the loss falls in stairs
-    masks = [sample.search(start="random", generator=seeded(sample.seed, f"start:{k}"), stop=stop)
-             for k in range(STARTS)]
-    losses = torch.stack([penalty(rows, sample.recipe) + sample.scores(rows) for rows in masks])  # (STARTS, B)
-    least, best = losses.min(dim=0)
-    best_masks = torch.stack(masks)[best, torch.arange(len(best))]
-    values = {"overlap": torch.stack([overlap(a, b) for a, b in combinations(masks, 2)]).mean(0), "least": least,
-              "chance": torch.stack([measures.chance_agreement(a, b > 0.5) for a, b in combinations(masks, 2)]).mean(0),
-              "spread": losses.amax(0) - least}
-    for name, rows in (("central", sample.search(start="central", stop=stop)), ("window", sample.unchanged)):
-        loss, same = penalty(rows, sample.recipe) + sample.scores(rows), overlap(rows, best_masks)
-        values |= {f"{name}_loss": loss, f"{name}_no_worse": (loss <= least * (1 + SAME)).float(),
-                   f"{name}_overlap": same, f"{name}_same": (same >= ALIKE).float()}
-    numbers = sample.means(values)
-    return numbers, values, {"masks": numbers["overlap"]["mean"] >= ALIKE}
 
 
 def lambdas(sample: EvaluationSample) -> tuple[dict, dict, dict]:
