@@ -18,7 +18,7 @@ BANNED = ["TO" + "DO", "FIX" + "ME", "X" * 3, "NotImplemented" + "Error", "pickl
 BANNED += ["weights_only=" + "False"]
 # Lowest layer first; a module imports from its own layer and from lower ones.
 LAYERS = ("recipes", "io", "core", "models", "data", "training", "study", "show", "cli")
-LINES = {"core": 1540, "data/motion": 1200, "": 7740}  # at most, on the way to 1300 and 6500; "": all but data/motion
+LINES = {"core": 1300, "data/motion": 1200, "": 7200}  # at most, on the way to 1300 and 6500; "": all but data/motion
 
 
 def tracked() -> list[Path]:
