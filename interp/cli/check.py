@@ -3,8 +3,7 @@
     python -m interp check runs/i3d
     python -m interp check runs/mine --model runs/mine/best.safetensors --root /data/motion --only random
 
-Writes NAME.json for each check into RUN/checks (or --out), and checks.json with all of them. The same command
-continues an interrupted one.
+Writes RUN/checks/checks.json (or into --out) after each check. The same command continues an interrupted one.
 """
 
 import argparse
@@ -37,11 +36,11 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.folder} was made with the model {about['model']['name']!r}, which is not shipped; "
                          "give its .safetensors file as --model")
     (model,) = options.load_models(path, args.device).values()
-    data = {"kind": None, "root": None, "split": "validation", "split_pattern": None, **about["data"]}
-    args.data, args.root, args.on_error = data["kind"], args.root or data["root"], "skip"
-    args.split_pattern, size = data["split_pattern"], data["size"]
+    data, size = about["data"], about["data"]["size"]
+    args.data, args.root, args.on_error = data.get("kind"), args.root or data.get("root"), "skip"
+    args.split_pattern = data.get("split_pattern")
     shape = data["num_frames"], tuple(size) if isinstance(size, list) else size
-    dataset, train_set = options.open_split(args, data["split"], *shape), None
+    dataset, train_set = options.open_split(args, data.get("split", "validation"), *shape), None
     with contextlib.suppress(ValueError):  # not every dataset has a training split
         train_set = options.open_split(args, "train", *shape)
     sample = sanity.open_run(args.folder, model, dataset, train=train_set)

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from interp import recipes
 from interp.core import gradcam
 from interp.core.inference import map_batches
-from interp.core.masks import Stop, find_masks
+from interp.core.masks import find_masks
 from interp.core.windows import score_table
 from interp.data import to_clip
 from interp.data.truth import interval_mask
 from interp.models.weights import weights_hash
-from interp.study import results, statistics
+from interp.study import measures, results, statistics
 
 TOLERANCE = 0.02  # a larger difference between a score and the run's means another clip or model
 
@@ -42,19 +42,21 @@ class EvaluationSample:
     classes: list[str]  # of each clip, by name; "" where it has none
     explained: Tensor  # (B,) the class that mask and scores are about
     originals: Tensor  # (B,) its score on the unperturbed clip
-    masks: Tensor  # (B,T) the run's soft masks
+    masks: Tensor  # (B,T) the run's masks, soft after a gradient search
     recipe: recipes.MaskRecipe
     known: Tensor | None = None  # (B,T) 1 in the known interval
     train: Any = None  # the training set
-    about: dict[str, Any] = field(default_factory=dict)  # model, data, recipe, search, clips: for checks.json
-    seed: int = 0
-    stop: Stop = field(default_factory=Stop)
+    about: dict[str, Any] = field(default_factory=dict)  # model, data, recipe, search, clips, seed: for checks.json
     batch_size: int | None = None
 
+    seed = property(lambda self: self.about.get("seed", 0), doc="The seed of all that the checks draw.")
+    binary_masks = property(lambda self: (self.masks > self.recipe.snap).float(), doc="(B,T) of zeros and ones.")
+
     @property
-    def binary_masks(self) -> Tensor:
-        """The run's masks (B,T) of zeros and ones."""
-        return (self.masks > self.recipe.snap).float()
+    def arguments(self) -> dict[str, Any]:
+        """The arguments that all searches take."""
+        return {"model": self.model, "clips": self.clips, "targets": self.explained, "recipe": self.recipe,
+                "batch_size": self.batch_size, "ids": self.ids}
 
     def scores(self, masks: Tensor, perturbation: str = "freeze") -> Tensor:
         """Score (B,) of each clip under its own mask (B,T), or (B,N) under its own masks (B,N,T)."""
@@ -66,12 +68,9 @@ class EvaluationSample:
     def search(self, **changes: Any) -> Tensor:
         """Masks (B,T) of a new search by the run's method; changes: other arguments of `find_masks`."""
         run = self.about.get("search", {})
-        if run.get("method") == "exact":
-            method = {"method": "exact", "budget": run.get("budget", 2000)}
-        else:
-            method = {"method": "gradient", "start": "best-window", "stop": self.stop}
-        arguments = {"model": self.model, "targets": self.explained, "recipe": self.recipe, **method, **changes}
-        return find_masks(clips=self.clips, batch_size=self.batch_size, ids=self.ids, **arguments).masks.float()
+        method = ({"method": "exact", "budget": run["budget"]} if run.get("method") == "exact"
+                  else {"start": "best-window", "stop": True})
+        return find_masks(**self.arguments | method | changes).masks.float()
 
     @cached_property
     def unchanged(self) -> Tensor:
@@ -81,18 +80,22 @@ class EvaluationSample:
     def maps(self, model: nn.Module | None = None, targets: Tensor | None = None) -> Tensor:
         """Grad-CAM maps (B,T',H',W') in [0,1]."""
         model, targets = model or self.model, self.explained if targets is None else targets
-        search = self.about.get("search", {})
-        grad_cam = partial(gradcam.compute_maps, model, layer=search.get("layer"),
-                           weights=search.get("weights", "clip"), upsample=False)
-        maps = map_batches(model, grad_cam, self.clips, targets, batch_size=self.batch_size)
-        return gradcam.normalise(maps.float())
+        options = {key: value for key, value in self.about.get("search", {}).items() if key in ("layer", "weights")}
+        grad_cam = partial(gradcam.compute_maps, model, upsample=False, **options)
+        return gradcam.normalise(map_batches(model, grad_cam, self.clips, targets, batch_size=self.batch_size).float())
+
+    def describe(self, masks: Tensor) -> dict[str, Tensor]:
+        """Length (B,) of masks, and their agreement with the known intervals where there are any."""
+        known = {} if self.known is None else {"agreement": measures.agreement(masks, self.known),
+                                               "chance": measures.chance_agreement(masks, self.known)}
+        return {"length": measures.length(masks)} | known
 
     def means(self, values: Mapping[str, Sequence]) -> dict[str, dict[str, float]]:
         """{"mean", "low", "high", "clips"} of the finite ones of B values; the interval resamples whole classes."""
         numbers = {}
         for key, row in values.items():
-            row, classes = np.asarray(row, dtype=np.float64), np.asarray(self.classes)
-            row, classes = row[np.isfinite(row)], classes[np.isfinite(row)]
+            finite = np.isfinite(row := np.asarray(row, dtype=np.float64))
+            row, classes = row[finite], np.asarray(self.classes)[finite]
             low, high = statistics.interval(row, classes) if len(set(classes)) > 1 else (np.nan, np.nan)
             mean = float(row.mean()) if len(row) else np.nan
             numbers[key] = {"mean": mean, "low": low, "high": high, "clips": len(row)}
@@ -113,10 +116,8 @@ def open_run(folder: str | Path, model: nn.Module, dataset: Any, *, clips: int =
     part = _select(dataset, table.index)
     ids = [part.ids[place] for place in results.choose(part, clips, seed)]
     rows = table.loc[ids, ["class", "explained", "OS", "mask"]].reset_index().to_dict("records")
-    keys = {"model": ("name", "weights", "file"), "data": ("kind", "split", "files", "num_frames", "size")}
-    about = {part: {key: about[part].get(key) for key in names} for part, names in keys.items()} | {
-        "recipe": about["recipe"], "search": about["search"], "clips": plain(rows)}
-    return of_rows(about, model, dataset, seed=seed, **options)
+    about = {key: about[key] for key in ("model", "data", "recipe", "search")} | {"clips": plain(rows), "seed": seed}
+    return of_rows(about, model, dataset, **options)
 
 
 def of_rows(about: Mapping[str, Any], model: nn.Module, dataset: Any, clips: int | None = None,

@@ -1,0 +1,360 @@
+"""Sanity checks of a results folder: should its explanations be believed?
+
+Every check takes a sample and returns its numbers, the values of each clip, and whether masks and maps pass. Random
+weights and permuted labels are after Adebayo et al., "Sanity checks for saliency maps", NeurIPS 2018.
+"""
+
+import contextlib
+import copy
+import dataclasses
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from interp import io, recipes, training
+from interp.core.inference import predict
+from interp.core.masks import find_masks
+from interp.core.windows import best_windows, penalty
+from interp.models import build, weights
+from interp.study import import_extra, measures, read_json, results
+from interp.study.sample import EvaluationSample, Missing, load_clips, of_rows, open_run, plain, seeded
+from interp.training.evaluate import evaluate
+from interp.training.log import versions
+
+__all__ = ["CHECKS", "EvaluationSample", "baselines", "between_clip_correlation", "difference_window",
+           "fit_permuted_labels", "of_rows", "open_run", "random_masks_test", "rank_correlation", "read", "run",
+           "shipped"]
+
+FORMAT = 1  # of checks.json
+WORDS = {True: "passed", False: "failed", None: "not decided"}
+SIMILAR = 0.5  # a rank correlation of one half leaves three quarters of the ranks' variance unexplained
+SEARCHES = 3  # stages of random weights for which masks are searched too, from the first to the last
+FITTED = 0.95  # accuracy from which on permuted labels count as learned
+DRAWN = 100  # random masks of each kind for a clip
+BEATEN = 0.95  # share of the random masks that a mask must beat: the usual one in twenty may be luck
+KEPT = 0.9  # share of the soft mask's drop that the binary mask must keep, as the paper's central start does
+FEW = 0.1  # share of clips that may keep less
+ALIKE = 0.7  # intersection over union; two masks of six frames that lie one frame apart have 5/7 = 0.71
+# Changed searches by name: factors of the recipe's prices, and the perturbation.
+LAMBDAS = {f"{key} {word}": ({key: factor}, "freeze") for key in ("lambda1", "lambda2")
+           for word, factor in (("halved", 0.5), ("doubled", 2.0))}
+PERTURBATIONS = {kind: ({}, kind) for kind in ("freeze", "reverse", "shuffle", "blur")}
+
+
+def random_layers(sample: EvaluationSample) -> tuple[dict, dict, dict]:
+    """Compare with the explanations after random weights, from the classifier down, for the same class."""
+    trained = {"masks": sample.unchanged, "maps": sample.maps().flatten(1)}
+    names = stages(sample.model, sample.clips[:1])[::-1]
+    searched = np.linspace(0, len(names) - 1, SEARCHES).round()
+    median, flat = ({kind: [None] * len(names) for kind in trained} for _ in range(2))  # None: no masks were searched
+    clips = {"masks": [], "maps": []}
+    for depth in range(len(names)):
+        model = randomise(sample.model, names[:depth + 1], sample.clips, sample.seed)
+        changed = {"maps": sample.maps(model).flatten(1)}
+        if depth in searched:
+            changed["masks"] = sample.search(model=model)
+        for kind, values in changed.items():
+            clips[kind].append(rank_correlation(trained[kind], values))
+            median[kind][depth] = clips[kind][-1].nanquantile(0.5)
+            flat[kind][depth] = np.mean(np.ptp(np.asarray(values).round(2), axis=1) == 0)
+    chance = {kind: between_clip_correlation(values) for kind, values in trained.items()}
+    return ({"stages": names, "median": median, "flat": flat, "chance": chance},
+            {kind: torch.stack(rows, dim=1) for kind, rows in clips.items()},
+            {kind: _differs(median[kind][-1]) for kind in trained})
+
+
+def permuted_labels(sample: EvaluationSample, folder: str | Path, clips: int = 240, epochs: int = 40,
+                    workers: int = 0) -> tuple[dict, dict, dict]:
+    """Compare with a model trained into `folder` to fit permuted labels; each explains its prediction of its clips."""
+    if sample.train is None:
+        raise Missing("expected a training set, got none; give the folder that holds it as --root")
+    original, permuted = permute_labels(sample.train, clips, sample.seed)
+    models = {"true": sample.model,
+              "permuted": fit_permuted_labels(sample.model, permuted, folder, epochs, sample.seed, workers)}
+    accuracy = evaluate(models["permuted"], permuted)["top1"]
+    shown = original.subset(results.choose(original, len(sample.ids), sample.seed))
+    frames, known = load_clips(shown)
+    sample = dataclasses.replace(sample, clips=frames, ids=shown.ids, known=known,
+                                 classes=[shown.classes[row.label] for row in shown.samples])
+    explanations, values = {"masks": [], "maps": []}, {}
+    for name, model in models.items():
+        targets = predict(model, frames, sample.batch_size, sample.ids).argmax(dim=1)
+        masks = sample.search(model=model, targets=targets)
+        explanations["masks"].append(masks)
+        explanations["maps"].append(sample.maps(model, targets).flatten(1))
+        values |= {f"{name}_{key}": value for key, value in sample.describe(masks).items()}
+    values |= {kind: rank_correlation(*pair) for kind, pair in explanations.items()}
+    medians = {kind: values[kind].nanquantile(0.5) for kind in explanations}
+    numbers = sample.means(values) | {
+        "accuracy": accuracy, "train_clips": len(permuted), "median": medians,
+        "chance": {kind: between_clip_correlation(pair[0]) for kind, pair in explanations.items()}}
+    passed = {kind: _differs(median) if accuracy >= FITTED else None for kind, median in medians.items()}
+    return numbers, {"ids": shown.ids, **values}, passed
+
+
+def random_masks_test(sample: EvaluationSample) -> tuple[dict, dict, dict]:
+    """The share of random masks, as long as the binary mask, whose score and loss are higher."""
+    masks, scores = sample.binary_masks, sample.scores(sample.binary_masks)
+    lengths, losses = measures.length(masks), penalty(masks, sample.recipe) + scores
+    alone = (lengths == 0) | (lengths == masks.shape[1])  # no other mask has this length
+    values, numbers = {"found": scores, "length": lengths}, {"beaten": {}, "beaten_by_loss": {}}
+    drawn = [random_masks(mask, seeded(sample.seed, f"lot:{name}"))  # the purpose as in the shipped record
+             for mask, name in zip(masks, sample.ids, strict=True)]
+    for kind, others in zip(("scattered", "runs"), map(torch.stack, zip(*drawn, strict=True)), strict=True):
+        other_scores = sample.scores(others)  # (B, DRAWN)
+        other_losses = torch.stack([penalty(rows, sample.recipe) for rows in others]) + other_scores
+        row = {"score": other_scores.mean(dim=1), "share": share_beaten(scores, other_scores),
+               "loss": share_beaten(losses, other_losses)}
+        row = {f"{key}_{kind}": torch.where(alone, torch.nan, value) for key, value in row.items()}
+        numbers["beaten"][kind] = row[f"share_{kind}"].nanquantile(0.5)
+        numbers["beaten_by_loss"][kind] = row[f"loss_{kind}"].nanquantile(0.5)
+        values |= row
+    passed = None if alone.all() else bool(min(numbers["beaten"].values()) >= BEATEN)
+    return numbers | {"drawn": DRAWN, "left_out": alone.sum()}, values, {"masks": passed}
+
+
+def baselines(sample: EvaluationSample) -> tuple[dict, dict, dict]:
+    """The binary mask beside the central start, the best window and the frames of the largest difference."""
+    unmoved = find_masks(**sample.arguments | {"recipe": dataclasses.replace(sample.recipe, iterations=1)})
+    pairs = zip(sample.clips, measures.length(sample.binary_masks).tolist(), strict=True)
+    masks = {"found": sample.binary_masks, "central": (unmoved.starts > 0).float(),
+             "window": best_windows(**sample.arguments).masks,
+             "difference": torch.stack([difference_window(*pair) for pair in pairs])}
+    values = {}
+    for name, rows in masks.items():
+        scores = sample.scores(rows)
+        values |= {f"{name}_score": scores, f"{name}_loss": penalty(rows, sample.recipe) + scores,
+                   f"{name}_length": measures.length(rows)}
+        if sample.known is not None:
+            values[f"{name}_agreement"] = measures.agreement(rows, sample.known)
+            values["chance_agreement"] = measures.chance_agreement(sample.binary_masks, sample.known)
+    gaps = {f"{key}_to_{name}": values[f"found_{key}"] - values[f"{name}_{key}"]
+            for name in ("central", "window", "difference") for key in ("score", "loss", "agreement")
+            if f"{name}_{key}" in values}
+    numbers = sample.means(values | gaps)
+    rule = numbers["loss_to_central"], numbers["score_to_difference"]
+    passed = all(gap["high"] < 0 for gap in rule) or (False if any(gap["low"] > 0 for gap in rule) else None)
+    return numbers, values, {"masks": passed}
+
+
+def compare_searches(sample: EvaluationSample, changes: dict[str, tuple]) -> tuple[dict, dict, dict]:
+    """Each changed search beside the unchanged one; passed where all overlaps with it are large."""
+    unchanged, numbers = sample.unchanged, {}
+    clips = {"length": measures.length(unchanged)}
+    for name, (factors, perturbation) in changes.items():
+        prices = {key: factor * getattr(sample.recipe, key) for key, factor in factors.items()}
+        masks = unchanged if name == "freeze" else sample.search(
+            recipe=dataclasses.replace(sample.recipe, **prices), perturbation=perturbation)
+        values = {"overlap": overlap(masks, unchanged), "change": measures.length(masks) - clips["length"],
+                  "drop": sample.originals - sample.scores(masks, perturbation),
+                  "strangers": measures.chance_agreement(masks, unchanged), **sample.describe(masks)}
+        clips |= {f"{name}: {key}": value for key, value in values.items()}
+        numbers[name] = sample.means(values)
+    passed = all(number["overlap"]["mean"] >= ALIKE for number in numbers.values())
+    return numbers | sample.means({"length": clips["length"]}), clips, {"masks": passed}
+
+
+def binary_masks_test(sample: EvaluationSample) -> tuple[dict, dict, dict]:
+    """How much of the soft mask's drop is left under the binary mask, which is shown."""
+    soft, binary = sample.scores(sample.masks), sample.scores(sample.binary_masks)
+    kept = measures.drop(sample.originals, binary, soft)
+    less = torch.where(kept.isnan(), torch.nan, (kept < KEPT).float())
+    numbers = sample.means({"soft_score": soft, "snapped_score": binary, "less": less})
+    numbers |= {"kept": kept.nanquantile(0.5), "left_out": kept.isnan().sum()}
+    passed = numbers["less"]["mean"] <= FEW if numbers["less"]["clips"] else None
+    return numbers, {"original": sample.originals, "soft": soft, "snapped": binary, "kept": kept}, {"masks": passed}
+
+
+CHECKS = {"layers": random_layers, "labels": permuted_labels, "random": random_masks_test, "rivals": baselines,
+          "lambdas": partial(compare_searches, changes=LAMBDAS),
+          "perturbations": partial(compare_searches, changes=PERTURBATIONS), "soft": binary_masks_test}
+
+
+def run(sample: EvaluationSample, out: str | Path, only: Sequence[str] | None = None, progress: bool = False,
+        **labels: Any) -> dict[str, Any]:
+    """Make checks into `out`/checks.json, which is written after each of them; finished ones are not made again.
+
+    only: names from CHECKS; all by default. progress: print the name of each check. labels: options of
+    `permuted_labels`. Returns what `read` does; "left_out" says which material a check lacks. ValueError for an
+    unknown name, or a folder of other checks.
+    """
+    if unknown := set(only or ()) - set(CHECKS):
+        raise ValueError(f"only: expected names from {', '.join(CHECKS)}, got {', '.join(unknown)}")
+    path, about = Path(out, "checks.json"), plain(sample.about)
+    report = {"format": FORMAT, "about": about, "checks": {}, "left_out": {}, "versions": versions()}
+    if path.exists() and (report := read(path))["about"] != about:
+        raise ValueError(f"{out} holds checks of another run, or with another seed; choose another folder")
+    for name in only or CHECKS:
+        if name in report["checks"]:
+            continue
+        if progress:
+            print(name, file=sys.stderr, flush=True)
+        start, options = time.perf_counter(), {**labels, "folder": Path(out, "training")} if name == "labels" else {}
+        report["left_out"].pop(name, None)
+        try:
+            numbers, clips, passed = CHECKS[name](sample, **options)
+            report["checks"][name] = plain({
+                "check": name, "numbers": numbers, "clips": {"id": sample.ids, "class": sample.classes, **clips},
+                "verdicts": {kind: {"word": WORDS[value]} for kind, value in passed.items()},
+                "seconds": time.perf_counter() - start, "versions": versions()})
+        except Missing as error:
+            report["left_out"][name] = str(error)
+        io.atomic_write_json(path, report)
+    return read(path)
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Read {"about", "checks": {name: record}, "left_out": {name: reason}, "versions"}.
+
+    path: a results folder with checks/, a folder of checks, or a checks.json. ValueError where it holds no checks.
+    """
+    places = Path(path, "checks", "checks.json"), Path(path, "checks.json"), Path(path)
+    if not (path := next((place for place in places if place.is_file()), None)):
+        raise ValueError(f"expected finished checks in {places[-1]}, got none; python -m interp check makes them")
+    report = read_json(path)
+    if report.get("format") != FORMAT or not {"about", "checks"} <= set(report):
+        raise ValueError(f"{path}: expected checks of this package (format {FORMAT}), got other content")
+    return report | {"checks": {name: report["checks"][name] for name in CHECKS if name in report["checks"]}}
+
+
+def shipped(data: str = "motion") -> dict[str, dict[str, Any]]:
+    """The checks of the recorded runs, {"i3d": ..., "clstm": ...}, without models that have none."""
+    folder = Path(__file__).parent / "record_data"
+    return {name: read(path) for name in recipes.MODELS if (path := folder / f"checks_{name}_{data}.json").exists()}
+
+
+def stages(model: nn.Module, clip: Tensor) -> list[str]:
+    """Names of the model's blocks with weights, in the order in which a clip (1,C,T,H,W) passes them."""
+    names = []
+    with contextlib.ExitStack() as hooks:
+        for name, block in _blocks("", model, True).items():
+            hooks.enter_context(block.register_forward_pre_hook(lambda *_, name=name: names.append(name)))
+        predict(model, clip)
+    return list(dict.fromkeys(names))
+
+
+def _blocks(name: str, module: nn.Module, opened: bool) -> dict[str, nn.Module]:
+    """The children of the first module that has several; lists of modules are opened."""
+    children = {key: child for key, child in module.named_children() if any(True for _ in child.parameters())}
+    if not children or module._parameters or not (opened or isinstance(module, nn.Sequential | nn.ModuleList)):
+        return {name: module}
+    return {path: block for key, child in children.items()
+            for path, block in _blocks(f"{name}.{key}".lstrip("."), child, len(children) == 1).items()}
+
+
+@torch.no_grad()
+def randomise(model: nn.Module, names: Sequence[str], clips: Tensor, seed: int = 0) -> nn.Module:
+    """A copy of the model in which the values within each weight tensor of the named stages are shuffled.
+
+    Batch normalisations in these stages take their statistics from the clips, or the signal would die.
+    """
+    model = copy.deepcopy(model).eval()
+    for name in names:
+        generator = seeded(seed, f"weights:{name}")
+        for weight in model.get_submodule(name).parameters():
+            order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+            weight.copy_(weight.flatten()[order].view_as(weight))
+        for module in model.get_submodule(name).modules():
+            if isinstance(module, _BatchNorm):
+                module.train().reset_running_stats()
+                module.momentum = None  # the mean over all batches
+    for batch in clips.split(16):
+        model(batch.to(next(model.parameters()).device))
+    return model.eval()
+
+
+def permute_labels(dataset: Any, count: int, seed: int = 0) -> tuple[Any, Any]:
+    """`count` clips of a dataset, the classes taking turns, with their labels and with the same labels shuffled."""
+    original = dataset.subset(results.choose(dataset, count, seed))
+    labels = [sample.label for sample in original.samples]
+    if None in labels:
+        raise Missing(f"expected a label for every clip of {dataset.name}, got some without")
+    permuted, order = copy.copy(original), torch.randperm(len(labels), generator=seeded(seed, "labels"))
+    permuted.name = f"{dataset.name}, labels permuted"
+    permuted.samples = [dataclasses.replace(sample, label=labels[i])
+                        for sample, i in zip(original.samples, order, strict=True)]
+    return original, permuted
+
+
+def fit_permuted_labels(model: nn.Module, train_set: Any, folder: str | Path, epochs: int = 40, seed: int = 0,
+                        workers: int = 0) -> nn.Module:
+    """A new network of the model's kind, trained by its recipe without augmentation and regularisation."""
+    config, record = (getattr(model, key, None) or {} for key in ("config", "record"))
+    if "model" not in config or not record.get("recipe"):
+        raise Missing(f"expected a model that `interp train` made, got {type(model).__name__} without its recipe")
+    recipe = recipes.from_dict(record["recipe"])
+    recipe = recipes.change(recipe, name=f"{recipe.name}_permuted", epochs=epochs, augment=False, dropout=0.0,
+                            label_smoothing=0.0, weight_decay=0.0, batch_size=min(16, recipe.batch_size))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        new = build(config | {"dropout": 0.0, "num_classes": len(train_set.classes)})
+    watched, device = train_set.subset(range(min(48, len(train_set)))), next(model.parameters()).device
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for verdicts
+        training.train(recipe, train_set, watched, folder, resume=True, device=device, workers=workers, seed=seed,
+                       model=new)
+    return weights.read(Path(folder) / "best.safetensors").to(device)
+
+
+def difference_window(clip: Tensor, length: int) -> Tensor:
+    """One run (T,) of `length` frames around the frame of a clip (C,T,H,W) that differs most from the one before.
+
+    That frame is in the middle, or one after it for an even length; near an end the run is moved inside.
+    """
+    runs = measures.single_runs(clip.shape[1], length)
+    peak = int(clip.diff(dim=1).abs().mean(dim=(0, 2, 3)).argmax()) + 1 if clip.shape[1] > 1 else 0
+    return runs[min(max(peak - length // 2, 0), len(runs) - 1)]
+
+
+def random_masks(mask: Tensor, generator: torch.Generator, count: int = DRAWN) -> tuple[Tensor, Tensor]:
+    """Scattered masks and single runs, each (count,T), as long as a binary mask (T,) and different where possible."""
+    length = int(mask.sum())
+    if length in (0, len(mask)):
+        return mask.expand(count, -1), mask.expand(count, -1)
+    scattered = []
+    while len(scattered) < count:
+        frames = torch.randperm(len(mask), generator=generator)[:length]
+        if not mask[frames].all():
+            scattered.append(torch.zeros(len(mask)).index_fill(0, frames, 1))
+    runs = measures.single_runs(len(mask), length)
+    runs = runs[(runs != mask).any(dim=1)]
+    return torch.stack(scattered), runs[torch.randint(len(runs), (count,), generator=generator)]
+
+
+def share_beaten(values: Tensor, others: Tensor) -> Tensor:
+    """The share (B,) of the others (B,N) that are higher than the values (B,); equal ones count half."""
+    return (0.5 + 0.5 * (others - values[:, None]).sign()).mean(dim=1)
+
+
+def overlap(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union (B,) of the frames that are on; 1 for two masks without any."""
+    empty = measures.length(first) + measures.length(second) == 0
+    return torch.where(empty, 1.0, measures.agreement(first, second))
+
+
+def rank_correlation(first, second) -> Tensor:
+    """Spearman's rank correlation (B,) of the rows of two arrays (B,N), rounded to hundredths first.
+
+    nan where the first row is constant: there is nothing to compare with. 0 where only the second one is.
+    """
+    rank = import_extra("scipy.stats").rankdata
+    ranks = [rank(np.asarray(values, dtype=np.float64).round(2), axis=1) for values in (first, second)]
+    first, second = (torch.from_numpy(rows - rows.mean(axis=1, keepdims=True)) for rows in ranks)
+    return torch.where(first.any(dim=1), nn.functional.cosine_similarity(first, second), torch.nan)
+
+
+def between_clip_correlation(values) -> float:
+    """The median rank correlation of different rows of (B,N): what explanations of two clips share anyway."""
+    rows = [rank_correlation(values, np.roll(values, shift, axis=0)) for shift in range(1, len(values))]
+    return float(torch.cat(rows).nanquantile(0.5)) if rows else float("nan")
+
+
+def _differs(median: Tensor) -> bool | None:
+    return None if median.isnan() else bool(median < SIMILAR)
