@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from interp import recipes
 from interp.models import CLSTM, ConvLSTM2d, build, load
@@ -64,6 +65,22 @@ def test_one_cell_by_hand(gate):
         expected.append(h)
     got = layer(torch.tensor(x, dtype=torch.float64).view(1, 1, 3, 1, 1)).flatten()
     np.testing.assert_allclose(got.detach().numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("gate", ["sigmoid", "hard_sigmoid"])
+@pytest.mark.parametrize("size", [(3, 5), (2, 4), (1, 2)], ids=str)
+def test_states_are_the_equations_with_the_odd_rest_of_the_padding_after(gate, size):
+    layer = ConvLSTM2d(2, 2, size, gate=gate, padding="same").double()
+    x, (rows, columns) = torch.rand(2, 2, 4, 5, 4, dtype=torch.float64), size
+    around = ((columns - 1) // 2, columns // 2, (rows - 1) // 2, rows // 2)
+    squash = torch.sigmoid if gate == "sigmoid" else (lambda z: (0.2 * z + 0.5).clamp(0, 1))
+    hidden = cell = torch.zeros(2, 2, 5, 4, dtype=torch.float64)
+    for frame, got in zip(x.unbind(2), layer(x).unbind(2), strict=True):
+        z = F.conv2d(F.pad(frame, around), layer.weight_input, layer.bias)
+        z = z + F.conv2d(F.pad(hidden, around), layer.weight_recurrent)
+        cell = squash(z[:, 2:4]) * cell + squash(z[:, :2]) * z[:, 6:].tanh()
+        hidden = squash(z[:, 4:6]) * cell.tanh()
+        torch.testing.assert_close(got, hidden, rtol=0, atol=1e-12)
 
 
 def test_gradient_is_right_and_looks_back_only():

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from interp.recipes import check
 
 from .network import VALID, VideoNetwork, convolve, same_padding
-from .recurrence import convolutional_lstm, lstm_step
 from .stem import FirstConvolution
 
 
@@ -56,8 +55,22 @@ class ConvLSTM2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gates = self.input_gates(_by_frame(x)).unflatten(0, (x.shape[2], -1))  # (T, B, 4F, H', W')
-        states = convolutional_lstm(gates, self.weight_recurrent, self.gate)
-        return states.permute(1, 2, 0, 3, 4)  # (B, F, T, H', W')
+        state, hidden = None, []
+        for now in gates:
+            state = self.step(now, state)
+            hidden.append(state[0])
+        return torch.stack(hidden, dim=2)
+
+    def step(self, gates: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """(hidden, cell), each (B,F,H',W'), from the input's part of the gates and the state before, None for zeros."""
+        if state is not None:
+            pads = same_padding(state[0].shape[-2:], self.kernel_size, (1, 1))
+            gates = gates + convolve(state[0], self.weight_recurrent.to(gates.dtype), None, (1, 1), pads)
+        squashed, new = gates.split((3 * self.filters, self.filters), dim=1)
+        squashed = squashed.sigmoid() if self.gate == "sigmoid" else (0.2 * squashed + 0.5).clamp(0, 1)
+        i, f, o = squashed.unflatten(1, (3, -1)).unbind(1)
+        cell = i * new.tanh() if state is None else f * state[1] + i * new.tanh()
+        return o * cell.tanh(), cell
 
 
 class CLSTM(VideoNetwork):
@@ -133,7 +146,7 @@ class CLSTM(VideoNetwork):
         x, after = self.prepare(frames, (self.config["in_channels"], *self.config["size"])), []
         for number, layer in enumerate(self.layers):
             before = state[2 * number : 2 * number + 2] if state else None
-            after += lstm_step(layer.input_gates(x), before, layer.weight_recurrent, layer.gate)
+            after += layer.step(layer.input_gates(x), before)
             x = self._pool(after[-2], number)
         return x, tuple(after)
 

@@ -41,7 +41,6 @@ WAYS = {
     "ours, forward": {"clstm": "forward: ours"},
     "reference": {"clstm": "training: a convolution for each gate and step",
                   "i3d": "training: float32, default format"},
-    "autograd": {"clstm": "training: one convolution for all gates, autograd's backward pass"},
     "default format": {"clstm": "training: ours, float32, default memory format"},
     "ours": {"clstm": "training: ours, float32", "i3d": "training: float32, channels last"},
     "bf16": {"i3d": "training: bfloat16, default format"},
@@ -87,10 +86,8 @@ def measure(kind: str, recipe, classes: int, batch: int, device: torch.device, r
     labels = torch.arange(batch, device=device) % classes
     if kind == "clstm":
         per_gate = reference.with_layers(ours, reference.PerGate).train()
-        plain = reference.with_layers(ours, reference.ByAutograd, torch.channels_last).train()
         ways = {"reference, forward": task(per_gate, clips), "ours, forward": task(ours, clips),
-                "reference": task(per_gate, clips, labels), "autograd": task(plain, clips, labels),
-                "default format": task(default, clips, labels)}  # fmt: skip
+                "reference": task(per_gate, clips, labels), "default format": task(default, clips, labels)}  # fmt: skip
     else:
         ways = {"reference": task(default, clips, labels), "bf16": task(default, clips, labels, "bf16")}
         clips = clips.contiguous(memory_format=torch.channels_last_3d)

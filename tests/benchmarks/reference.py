@@ -82,26 +82,6 @@ class PerGate(nn.Module):
         return torch.stack(states, dim=2)
 
 
-class ByAutograd(nn.Module):
-    """The same layer with its own weights, one convolution for all gates, and autograd's backward pass."""
-
-    def __init__(self, layer: nn.Module):
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Tensor:
-        layer, frames, cell, states = self.layer, x.permute(2, 0, 1, 3, 4).flatten(0, 1), None, []
-        frames = padded(frames, layer, layer.stride) if layer.padding == "same" else frames
-        inputs = F.conv2d(frames, layer.weight_input, layer.bias, layer.stride)
-        rows, columns = ((k - 1) // 2 for k in layer.kernel_size)  # odd kernels alone
-        for gates in inputs.unflatten(0, (x.shape[2], -1)).unbind(0):
-            if states:
-                gates = gates + F.conv2d(states[-1], layer.weight_recurrent, padding=(rows, columns))
-            hidden, cell = advance(layer, gates.chunk(4, dim=1), cell)
-            states.append(hidden)
-        return torch.stack(states).permute(1, 2, 0, 3, 4)
-
-
 def with_layers(model: nn.Module, kind: type[nn.Module], memory_format=torch.contiguous_format) -> nn.Module:
     """A copy of a C-LSTM whose recurrent layers are of another kind."""
     model = copy.deepcopy(model).to(memory_format=memory_format)
