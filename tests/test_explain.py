@@ -14,7 +14,6 @@ from interp.core.explanation import explain
 from interp.core.gradcam import grad_cam
 from interp.models import I3D
 from interp.models.network import clip_shape
-from interp.show.figure import frame_runs
 
 SHORT = recipes.MaskRecipe("short", lambda1=0.01, lambda2=0.02, iterations=12)
 
@@ -147,11 +146,6 @@ def test_errors_say_what_to_do(change, words):
     given = {"model": Movement(), "clips": ramps((2,)), "recipe": SHORT} | change
     with pytest.raises(ValueError, match=words):
         explain(**given)
-
-
-def test_frame_runs():
-    assert frame_runs([0, 1, 1, 0, 1]) == [(2, 3), (5, 5)]
-    assert frame_runs([0, 0]) == [] and frame_runs([1, 1]) == [(1, 2)]
 
 
 def test_clip_shape_comes_from_config_then_record():

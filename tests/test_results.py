@@ -237,9 +237,9 @@ def test_a_folder_of_another_run_is_refused(dataset, model, whole, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in whole.glob("shards/*")} == before
 
 
-def test_reverse_stop_random_starts_and_a_limit(dataset, model, tmp_path):
+def test_reverse_stop_and_a_limit(dataset, model, tmp_path):
     long = recipes.MaskRecipe("long", lambda1=0.01, lambda2=0.02, iterations=60)
-    options = {"perturbation": "reverse", "start": "random", "stop": True, "limit": 4, "maps": False}
+    options = {"perturbation": "reverse", "start": "best-window", "stop": True, "limit": 4, "maps": False}
     one = write(tmp_path / "one", model, dataset, long, **options, seed=1)
     assert len(one.table) == 4 and one.table["label"].nunique() == 4  # every class at most once
     assert one.maps[0] is None and not list(tmp_path.glob("one/shards/*.npy"))

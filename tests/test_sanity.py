@@ -119,16 +119,6 @@ def test_baselines_by_hand():
     assert "found_agreement" not in sanity.baselines(sample)[1]
 
 
-def test_soft_against_binary_masks():
-    sample = toy_sample()
-    numbers, clips, passed = sanity.binary_masks_test(sample)
-    assert bool((clips["snapped"] < clips["soft"]).all())  # all of the frame is frozen, not nine tenths
-    assert passed["masks"] is True and numbers["less"]["mean"] == 0
-    sample.masks = torch.full_like(sample.masks, 0.45)  # takes a part, and as a binary mask nothing
-    numbers, clips, passed = sanity.binary_masks_test(sample)
-    assert clips["kept"].tolist() == pytest.approx([0, 0, 0], abs=1e-4) and passed["masks"] is False
-
-
 def test_stages_are_the_blocks_in_the_order_of_their_call():
     class Two(nn.Module):
         def __init__(self):
@@ -230,7 +220,7 @@ def test_all_checks_from_a_folder_to_a_file(tiny, tmp_path):
     assert labels["verdicts"]["masks"]["word"] == "not decided" and labels["numbers"]["train_clips"] == 8
     # checks.json alone, the model and the clips give the same values for a few of the clips
     few = sanity.of_rows(report["about"], model, validation, clips=1)
-    for name in ("random", "rivals", "soft"):
+    for name in ("random", "rivals"):
         for key, values in plain(sanity.CHECKS[name](few)[1]).items():
             assert values[0] == pytest.approx(report["checks"][name]["clips"][key][0], abs=1e-3), (name, key)
     without = sanity.run(sanity.open_run(folder, model, validation, clips=2), tmp_path / "other", ["labels"])
@@ -242,7 +232,7 @@ def test_checks_of_an_exact_run_search_exactly(tiny, tmp_path):
     results.write(tmp_path / "run", model, validation, SHORT, method="exact", budget=60, limit=2)
     sample = sanity.open_run(tmp_path / "run", model, validation, clips=2)
     assert torch.equal(sample.unchanged, sample.masks)  # binary, and the same as the run's
-    report = sanity.run(sample, tmp_path / "checks", ["soft", "labels", "lambdas"])
+    report = sanity.run(sample, tmp_path / "checks", ["labels", "lambdas"])
     assert report["checks"]["lambdas"]["numbers"]["lambda1 halved"]["overlap"]["clips"] == 2
     assert list(report["left_out"]) == ["labels"]
 
@@ -278,10 +268,10 @@ def test_wrong_models_clips_folders_and_files(tiny, tmp_path):
         sanity.open_run(folder, I3D(12, width=0.125).eval(), validation)
     with pytest.raises(ValueError, match="give the run's own data"):
         sanity.open_run(folder, model, train)
-    out = tmp_path / "soft"
-    about = sanity.run(sanity.open_run(folder, model, validation, clips=2), out, ["soft"])["about"]
+    out = tmp_path / "random"
+    about = sanity.run(sanity.open_run(folder, model, validation, clips=2), out, ["random"])["about"]
     with pytest.raises(ValueError, match="checks of another run"):
-        sanity.run(sanity.open_run(folder, model, validation, clips=3), out, ["soft"])
+        sanity.run(sanity.open_run(folder, model, validation, clips=3), out, ["random"])
     with pytest.raises(ValueError, match="got weather"):
         sanity.run(sanity.open_run(folder, model, validation, clips=2), out, ["weather"])
     about["clips"][1]["OS"] += 0.5

@@ -14,8 +14,6 @@ import os
 import sys
 from pathlib import Path
 
-import torch
-
 from interp import io, recipes
 from interp.cli import options
 from interp.core import masks, perturb
@@ -44,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", type=int, default=2000, metavar="N", help="exact: clips to score")
     parser.add_argument("--start", choices=masks.STARTS, help="gradient: start of the search")
     parser.add_argument("--stop", action="store_true", help="gradient: end a clip's search once it has converged")
-    parser.add_argument("--seed", type=int, default=0, help="draws the clips of --limit, and random starts")
+    parser.add_argument("--seed", type=int, default=0, help="draws the clips of --limit")
     options.add_machine(parser)
     parser.add_argument("--batch-size", type=int, metavar="N", help="clips at once")
     data = parser.add_argument_group("a dataset instead of videos")
@@ -92,9 +90,8 @@ def _explain_video(args, video, stem, models, recipe, search) -> None:
         frames, notes = read_with_notes(video, num_frames, tuple(size))
         warnings.update(notes)
         target = None if args.target is None else model.classes.index(args.target)
-        generator = torch.Generator().manual_seed(args.seed)
         (explanation,) = explain(model, to_clip(frames)[None], target, recipe, ids=[stem], name=name, progress=None,
-                                 batch_size=args.batch_size, generator=generator, **search)
+                                 batch_size=args.batch_size, **search)
         film = figure.three_panel(explanation, read_with_notes(video, num_frames, panel)[0])
         path = figure.write(Path(args.out) / f"{stem}_{name}.{args.format}", film)
         bar = "".join(".#"[on] for on in explanation.binary_mask.int().tolist())

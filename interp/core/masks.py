@@ -5,7 +5,6 @@ lambda1 sum|m| + lambda2 TV(m) + F_c(perturbed clip), with F_c the softmax score
 `interp.core.exact` finds the best binary mask instead. Axes: clips (B,C,T,H,W), masks (B,T), 1 = perturbed.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ from interp.core.windows import penalty, score_masks, score_table, score_windows
 from interp.recipes import SOMETHING_MASK, MaskRecipe
 
 METHODS = ("gradient", "exact")
-STARTS = ("central", "random", "best-window")
+STARTS = ("central", "best-window")
 CHECK_EVERY = 20  # steps between looks for a loss that is not finite
 
 
@@ -60,8 +59,7 @@ class MaskResult:
 def find_masks(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] | int | None = None,
                recipe: MaskRecipe = SOMETHING_MASK, perturbation: str = "freeze",
                start: str | Tensor | None = None, *, stop: Stop | bool | None = None, batch_size: int | None = None,
-               generator: torch.Generator | None = None, ids: Sequence[str] | None = None,
-               progress: bool | None = False, keep_path: bool = False,
+               ids: Sequence[str] | None = None, progress: bool | None = False, keep_path: bool = False,
                method: str = "gradient", budget: int = 2000) -> MaskResult | ExactResult:
     """Find the temporal mask of each clip; a clip's mask does not depend on its neighbours.
 
@@ -70,10 +68,10 @@ def find_masks(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] 
         clips: floats (B,C,T,H,W) in [0,1].
         targets: the classes to explain, one for all, or None for the predicted classes.
         recipe: the loss, and the steps of the search. perturbation: a name of `perturb.names()`.
-        start: "central" (the default), "random" (by `generator`), "best-window", or logits (T,) or (B,T).
+        start: "central" (the default), "best-window", or logits (T,) or (B,T).
         stop: True or a `Stop` lets each clip leave once it has converged; None takes all steps, as the paper does.
         batch_size: clips in the model at the same time; None for its preferred batch size.
-        ids: the clips' names, for messages and the random start. progress: show a bar; None for one on a terminal.
+        ids: the clips' names, for messages. progress: show a bar; None for one on a terminal.
         keep_path: keep the mask of every step.
         method: "gradient", the paper's search, or "exact": `best_masks` with `budget` forward passes a clip.
 
@@ -85,11 +83,11 @@ def find_masks(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] 
     check_search(clips, perturbation, method, **options)
     targets, originals = inference.predict_targets(model, clips, targets, batch_size, ids)
     return search(model, clips, targets, originals, recipe, perturbation, ids=ids, method=method, budget=budget,
-                  batch_size=batch_size, generator=generator, progress=progress, **options)
+                  batch_size=batch_size, progress=progress, **options)
 
 
 def search(model, clips, targets, originals, recipe, perturbation, *, ids, method="gradient", budget=2000, start=None,
-           stop=None, batch_size=None, generator=None, progress=False, keep_path=False) -> MaskResult | ExactResult:
+           stop=None, batch_size=None, progress=False, keep_path=False) -> MaskResult | ExactResult:
     """What `find_masks` returns, where the arguments are checked and the clips' scores are known."""
     with inference.frozen_eval(model):
         if method == "exact":
@@ -97,8 +95,6 @@ def search(model, clips, targets, originals, recipe, perturbation, *, ids, metho
                                 batch_size=batch_size, ids=ids, progress=progress)
         if isinstance(start, Tensor):
             starts = start.detach().to(originals).expand(len(clips), -1)
-        elif start == "random":
-            starts = _random_start(clips.shape[2], ids, generator, recipe).to(originals)
         elif start == "best-window":
             starts = score_windows(model, clips, targets, originals, recipe, perturbation, batch_size, ids).starts
         else:
@@ -118,16 +114,6 @@ def search(model, clips, targets, originals, recipe, perturbation, *, ids, metho
     inference.check_finite(scores, ids, "under its mask")
     return MaskResult(masks, losses, scores, originals, targets, steps, perturbation, recipe, starts.clone(),
                       paths if keep_path else None)
-
-
-def _random_start(num_frames: int, ids: Sequence[str], generator: torch.Generator | None, recipe: MaskRecipe) -> Tensor:
-    """Logits (B,T) in +-start_logit; a number from the generator and a clip's id seed them, not its neighbours."""
-    base = 0 if generator is None else int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    rows = []
-    for name in ids:
-        seed = int.from_bytes(hashlib.sha256(f"{base}:{name}".encode()).digest()[:8], "big") >> 1
-        rows.append(torch.rand(num_frames, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
-    return (2 * torch.stack(rows) - 1) * recipe.start_logit
 
 
 def _central_start(model, clips, targets, originals, recipe, batch_size) -> Tensor:

@@ -59,7 +59,7 @@ class ConvLSTM2d(nn.Module):
         for now in gates:
             state = self.step(now, state)
             hidden.append(state[0])
-        return torch.stack(hidden, dim=2)
+        return torch.stack(hidden).permute(1, 2, 0, 3, 4)  # keeps the frames' memory format
 
     def step(self, gates: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """(hidden, cell), each (B,F,H',W'), from the input's part of the gates and the state before, None for zeros."""

@@ -8,7 +8,7 @@ scores of every window of frames, as one dict ("interp-explorer" version 1), num
      "frames": {"count", "width", "height", "columns", "sprite": a WebP's address, frames row by row},
      "colours": 256 x 3 bytes, "classes": {index: name}, "models": [{
         "name", "words", "guess": index, "explained": index, "columns": [index of a class whose scores are shown],
-        "map": {"width", "height", "highest", "levels": T x height x width bytes, 255 for the highest},
+        "map": {"width", "height", "levels": T x height x width bytes, 255 for 1},
         "tables": {"freeze": {"scores": columns x R float32, "top": R uint16, "topScores": R float32}, "reverse"},
         "best": {"freeze": mask, "reverse": mask},
         "found": {"mask", "soft", "perturbation", "steps", "scores": {"freeze", "reverse"}}}]}
@@ -35,12 +35,12 @@ from interp.core.inference import check_clips, model_name
 from interp.core.windows import best_windows, score_table
 from interp.models.network import clip_shape
 from interp.recipes import SOMETHING_MASK, MaskRecipe
-from interp.show.figure import PALETTES, clip_frames, describe
+from interp.show.figure import COLORMAP, clip_frames, describe
 from interp.show.html import data_address, figure_html, json_text, static
 
 KINDS = ("freeze", "reverse")
 MOST_BYTES = 320_000  # of the frames, so that a clip adds at most 600 kB to a page
-MAP_SIDES = (4, 7, 8, 12, 14, 16, 24, 28, 32)  # the first one that restores the map is taken
+MAP_SIDE = 32  # cells a side of a map on the page; a layer has fewer
 STATIC = ("In a notebook with a kernel a button stands here: choose a video file, and each network says what it shows, "
           "when and where it looked, as below for the clip at the top of this page.")
 INVITE = "Choose a video file (mp4, webm, avi, mkv, ...). It stays on the machine of the kernel."
@@ -91,7 +91,7 @@ class Explorer(_Widget):
             clip, recipe = records[0].clip, recipe or records[0].recipe
             target = records[0].target if target is None else target
         self.recipe, self.clip = recipe or SOMETHING_MASK, torch.as_tensor(clip).detach().cpu()
-        colours = colormaps[PALETTES["safe"].colormap](np.arange(256), bytes=True)[:, :3]
+        colours = colormaps[COLORMAP](np.arange(256), bytes=True)[:, :3]
         explained = target if search.get("explained_class") == "target" else None
         classes = [record.explained for record in records] or [explained] * len(self.models)
         self.windows = {
@@ -271,24 +271,10 @@ def _sprite(frames: np.ndarray) -> dict:
 
 
 def _map(maps: Tensor) -> dict:
-    """A map (T,H,W) as the smallest grid from which bilinear enlarging restores it, in 256 levels.
-
-    A Grad-CAM map was enlarged from a layer's few cells, so that least squares finds those.
-    """
-    maps = maps.double()
-    for side in MAP_SIDES:
-        up, across = (_enlarging(min(side, length), length) for length in maps.shape[1:])
-        grid = (torch.linalg.pinv(up) @ maps @ torch.linalg.pinv(across).T).clamp(min=0)
-        if ((up @ grid @ across.T).clamp(0, 1) - maps).abs().max() <= 0.02:
-            break
-    highest = max(float(grid.max()), 1e-6)  # a cell's middle may be higher than every pixel
-    levels = (255 * grid / highest).round().numpy().astype(np.uint8)
-    return {"width": grid.shape[2], "height": grid.shape[1], "highest": highest, "levels": _base64(levels)}
-
-
-def _enlarging(cells: int, length: int) -> Tensor:
-    """The matrix (length, cells) of linear enlarging as in `figure.overlay`."""
-    return interpolate(torch.eye(cells, dtype=torch.float64)[:, None], length, mode="linear")[:, 0].T
+    """A map (T,H,W) in [0,1] as a grid of at most MAP_SIDE cells a side, in 256 levels."""
+    grid = interpolate(maps[None], [min(MAP_SIDE, side) for side in maps.shape[1:]], mode="area")[0]
+    levels = _base64((255 * grid).round().numpy().astype(np.uint8))
+    return {"width": grid.shape[2], "height": grid.shape[1], "levels": levels}
 
 
 def _digits(mask: Tensor) -> str:

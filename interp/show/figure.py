@@ -5,10 +5,9 @@ After Mänttäri, Broomé et al., ACCV 2020, figure 2 and the tables of its webs
 """
 
 import io
-from collections.abc import Sequence
 from fractions import Fraction
+from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,32 +18,16 @@ from interp.core import perturb
 from interp.core.explanation import Explanation
 
 DIM = 150 / 255  # the paper's level of all frames but the current one, which has 1
-BYTES_PER_PIXEL = 0.25  # the target for a GIF: 16 frames of 576x192 in 440 kB
+ON, OFF = (176, 92, 219), (120, 120, 120)  # of the bar's squares, RGB; an on-square has a dot too
+COLORMAP = "inferno"  # of the maps
 
 
-class Palette(NamedTuple):
-    """Colours of the bar (RGB, 0-255) and of the map; `shapes`: marks distinguish on from off without colour."""
-
-    on: tuple[int, int, int]
-    off: tuple[int, int, int]
-    colormap: str
-    shapes: bool
-
-
-PALETTES = {
-    "safe": Palette(on=(230, 110, 20), off=(0, 114, 178), colormap="inferno", shapes=True),
-    "paper": Palette(on=(255, 0, 0), off=(0, 255, 0), colormap="jet", shapes=False),
-}
-
-
-def three_panel(explanation: Explanation, frames: np.ndarray | None = None, *, palette: str = "safe",
-                min_width: int = 192) -> np.ndarray:
+def three_panel(explanation: Explanation, frames: np.ndarray | None = None, *, min_width: int = 192) -> np.ndarray:
     """Draw the paper's figure, frames (T,H',3W',3).
 
     Args:
         explanation: its clip, map and mask are drawn.
         frames: shown in place of the clip, the same moments at a higher resolution, uint8 (T,H,W,3).
-        palette: "safe", which also reads without colour, or "paper": red, green and jet as published.
         min_width: narrower panels are enlarged to this width in pixels.
     """
     snap, mask = explanation.recipe.snap, explanation.mask.detach().cpu().float()
@@ -60,28 +43,24 @@ def three_panel(explanation: Explanation, frames: np.ndarray | None = None, *, p
     mixing = perturb.time_mixing(explanation.perturbation, (mask > snap).double()[None])[0].numpy()  # (T, T)
     perturbed = np.tensordot(mixing, frames, 1).round().clip(0, 255).astype(np.uint8)
     for current, frame in enumerate(perturbed):
-        bar = mask_bar(mask, current, width, palette=palette, snap=snap)
+        bar = mask_bar(mask, current, width, snap=snap)
         frame[height - len(bar):] = bar
-    return np.concatenate([frames, overlay(frames, explanation.map, palette=palette), perturbed], axis=2)
+    return np.concatenate([frames, overlay(frames, explanation.map), perturbed], axis=2)
 
 
-def overlay(frames: np.ndarray, maps, *, palette: str = "safe") -> np.ndarray:
-    """Lay Grad-CAM maps (T,h,w) in [0,1], enlarged bilinearly, over frames (T,H,W,3).
+def overlay(frames: np.ndarray, maps) -> np.ndarray:
+    """Lay Grad-CAM maps (T,h,w) in [0,1], enlarged bilinearly, over frames (T,H,W,3) without their colour.
 
-    The "paper" palette blends jet evenly with the frame. "safe" removes the frame's colour and lets the opacity grow
-    with the map's value, so that a zero map leaves the frame; a line surrounds values of 0.5 or more.
+    The opacity grows with the map's value, so that a zero map leaves the frame; a line surrounds values of 0.5 or more.
     """
     from matplotlib import colormaps
 
-    colours, frames = _palette(palette), _check_frames(frames)
-    maps = torch.as_tensor(np.asarray(maps), dtype=torch.float32)
+    frames, maps = _check_frames(frames), torch.as_tensor(np.asarray(maps), dtype=torch.float32)
     if len(maps) != len(frames) or maps.ndim != 3:
         raise ValueError(f"expected maps (T,h,w) for {len(frames)} frames, got {tuple(maps.shape)}")
     maps = torch.nn.functional.interpolate(maps[:, None], frames.shape[1:3], mode="bilinear")
     values = maps[:, 0].clamp(0, 1).numpy()  # (T, H, W)
-    heat = 255 * colormaps[colours.colormap]((255 * values).round().astype(np.uint8))[..., :3]
-    if not colours.shapes:
-        return (0.5 * heat + 0.5 * frames).round().astype(np.uint8)
+    heat = colormaps[COLORMAP]((255 * values).round().astype(np.uint8), bytes=True)[..., :3]
     alpha = 0.65 * values[..., None] ** 0.7
     grey = 0.8 * (frames @ np.array([0.299, 0.587, 0.114]))[..., None]
     mixed = alpha * heat + (1 - alpha) * grey
@@ -90,22 +69,20 @@ def overlay(frames: np.ndarray, maps, *, palette: str = "safe") -> np.ndarray:
     return mixed.round().clip(0, 255).astype(np.uint8)
 
 
-def mask_bar(mask, current: int, width: int, *, palette: str = "safe", snap: float = 0.5) -> np.ndarray:
+def mask_bar(mask, current: int, width: int, *, snap: float = 0.5) -> np.ndarray:
     """Draw the bar of T squares, uint8 (side,width,3): on above `snap`, the current frame bright, the others dim.
 
-    In the "safe" palette an on-square carries a dot and the current square a white frame.
+    An on-square has a dot and the current square a white frame.
     """
-    colours = _palette(palette)
     on = np.asarray(mask) > snap
     side = max(3, round(width / len(on)))
     edges = np.round(np.arange(len(on) + 1) * width / len(on)).astype(int)
     bar = np.zeros((side, width, 3))
     rows = np.arange(side)[:, None] - (side - 1) / 2
     for frame, (left, right) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
-        level = 1 if frame == current else DIM
-        square = bar[:, left:right]
-        square[:] = np.array(colours.on if on[frame] else colours.off) * level
-        if not colours.shapes or right - left < 4:
+        level, square = 1 if frame == current else DIM, bar[:, left:right]
+        square[:] = np.array(ON if on[frame] else OFF) * level
+        if right - left < 4:
             continue
         gap = right - left >= 6
         if gap:
@@ -135,7 +112,9 @@ def describe(explanation: Explanation) -> str:
     score = "with score" if predicted else f"and gives '{name(explanation.explained)}' the score"
     wrong = "" if explanation.CS is None else f", although it is '{name(target)}' (score {explanation.CS:.2f})"
     sentence = f"{model} guesses '{explanation.P}' {score} {explanation.OS:.2f}{wrong}; "
-    spans = [str(first) if first == last else f"{first}-{last}" for first, last in frame_runs(mask)]
+    on = [frame for frame, value in enumerate(mask, 1) if value]
+    runs = [[frame for _, frame in run] for _, run in groupby(enumerate(on), lambda pair: pair[1] - pair[0])]
+    spans = [str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
     if not spans and not explanation.mask.any():
         return sentence + "the mask is empty: no frame lowers the score by more than its price."
     if not spans:
@@ -150,7 +129,7 @@ def describe(explanation: Explanation) -> str:
 def encode(frames: np.ndarray, fps: float = 6, kind: str = "gif", *, quality: int = 80) -> bytes:
     """Encode frames, uint8 (T,H,W,3), as a "gif" or "webp", which loop for ever, or as an "mp4" (H.264).
 
-    quality: of a WebP, 0-100; a GIF has the largest palette that keeps it under `BYTES_PER_PIXEL`.
+    quality: of a WebP, 0-100.
     """
     frames = _check_frames(frames)
     if not fps > 0:
@@ -162,22 +141,12 @@ def encode(frames: np.ndarray, fps: float = 6, kind: str = "gif", *, quality: in
         return _save([Image.fromarray(frame) for frame in frames], "WEBP", duration, quality=quality, method=4)
     if kind != "gif":
         raise ValueError(f"kind: expected gif, webp or mp4, got {kind!r}")
-    for colours in (128, 64, 48):
-        content = _save(_quantise(frames, colours), "GIF", duration, disposal=1, optimize=False)
-        if len(content) <= BYTES_PER_PIXEL * frames[..., 0].size:
-            break
-    return content
+    return _save(_quantise(frames), "GIF", duration, disposal=1, optimize=False)
 
 
 def write(path: str | Path, frames: np.ndarray, fps: float = 6) -> Path:
     """Write frames in one step, as the form that the path's ending names: .gif, .webp or .mp4."""
     return files.atomic_write(path, encode(frames, fps, Path(path).suffix.lower().lstrip(".")))
-
-
-def _palette(palette: str) -> Palette:
-    if palette not in PALETTES:
-        raise ValueError(f"palette: expected one of {', '.join(PALETTES)}, got {palette!r}")
-    return PALETTES[palette]
 
 
 def _check_frames(frames) -> np.ndarray:
@@ -193,16 +162,13 @@ def _outline(inside: np.ndarray) -> np.ndarray:
     return inside & ~(padded[:, :-2, 1:-1] & padded[:, 2:, 1:-1] & padded[:, 1:-1, :-2] & padded[:, 1:-1, 2:])
 
 
-def _quantise(frames: np.ndarray, colours: int) -> list[Image.Image]:
-    """Map frames to one palette: median cut of a sample of the pixels (an octree tints faces), and the bar's."""
-    bars = [np.array(colour) * level for palette in PALETTES.values() for colour in palette[:2] for level in (DIM, 1)]
-    kept = np.array([*bars, (255,) * 3, (150,) * 3, (0,) * 3]).round().astype(np.uint8)
-    pixels = frames.reshape(-1, 3)
-    step = max(1, len(pixels) // 40000) | 1  # odd: not in step with the rows
-    sample = Image.fromarray(np.ascontiguousarray(pixels[::step])[None])
-    cut = sample.quantize(colours - len(kept), method=Image.Quantize.MEDIANCUT, kmeans=1).getpalette()
+def _quantise(frames: np.ndarray, colours: int = 64) -> list[Image.Image]:
+    """Map frames to one palette: the bar's colours, and the median cut of a sample of the pixels."""
+    bar = np.array([*(np.array(c) * level for c in (ON, OFF, (255,) * 3) for level in (DIM, 1)), (0,) * 3]).round()
+    sample = frames.reshape(-1, 3)[::max(1, frames.size // 120_000) | 1]  # odd: not in step with the rows
+    cut = Image.fromarray(np.ascontiguousarray(sample)[None]).quantize(colours - len(bar), kmeans=1).getpalette()
     palette = Image.new("P", (1, 1))
-    palette.putpalette(bytes(cut[: 3 * (colours - len(kept))]) + kept.tobytes())
+    palette.putpalette(bytes(cut[: 3 * (colours - len(bar))]) + bar.astype(np.uint8).tobytes())
     return [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
 
 
@@ -224,14 +190,3 @@ def _mp4(frames: np.ndarray, fps: float) -> bytes:
             film.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
         film.mux(stream.encode())
     return target.getvalue()
-
-
-def frame_runs(mask: Sequence[int]) -> list[tuple[int, int]]:
-    """The runs of on-frames as (first, last), counted from 1: [0, 1, 1, 0, 1] gives [(2, 3), (5, 5)]."""
-    runs: list[tuple[int, int]] = []
-    for frame, on in enumerate(mask, start=1):
-        if on and runs and runs[-1][1] == frame - 1:
-            runs[-1] = (runs[-1][0], frame)
-        elif on:
-            runs.append((frame, frame))
-    return runs

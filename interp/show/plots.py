@@ -174,11 +174,11 @@ def effects(rows: Sequence, embedded: bool = False):
     drawn = {}
     with _drawing((WIDTH, 0.4 * len(rows) + 1)) as (figure, ((axes,),)):
         for place, row in enumerate(rows):
-            mark, colour, filling = _VERDICTS[row.verdict.word]
+            mark, colour, filling = _VERDICTS[row.verdict]
             along = row.result.effect * row.claim.side
             axes.plot([0, along], [place, place], color=colour, linestyle="-", linewidth=1, zorder=1)
             point = axes.plot(along, place, mark, color=colour, markersize=8, markerfacecolor=filling)
-            drawn[row.verdict.word] = point[0]
+            drawn[row.verdict] = point[0]
         words = [row.claim.embedded if embedded else row.claim.words for row in rows]
         words = [text.replace("Something-Something", "Something").removeprefix("On ") for text in words]
         axes.set(yticks=range(len(rows)), yticklabels=[textwrap.fill(text, 48) for text in words], xlim=(-1.08, 1.08))

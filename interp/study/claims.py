@@ -50,9 +50,9 @@ class Claim:
 
 
 # The numbers of a claim, of the clips that have both: those of each seed (S,N) and their means (N,), the clips' classes
-# and ids, and (id, reason) of the other clips.
+# and ids, and (id, what it lacks) of the other clips.
 Pairs = namedtuple("Pairs", "first_seeds second_seeds first second classes ids left_out")
-# A judged claim: statistics.Paired, corrected p, statistics.Verdict, and statistics.Seeds (None for one about chance).
+# A judged claim: statistics.Paired, corrected p, and the words of `verdict` and `compare_seeds` ("": about chance).
 Row = namedtuple("Row", "claim result p verdict left_out seeds")
 
 
@@ -85,7 +85,8 @@ TRUTH = tuple(claim for dataset, start in STARTS.items() for claim in (
 def pairs(table: Any, claim: Claim, *, only_right: bool = False) -> Pairs:
     """The claim's numbers on the same clips; ValueError where a clip is missing under a network or a seed.
 
-    A clip is left out where either side has no number for any seed, and with `only_right` where a prediction is wrong.
+    A clip is left out, with what it lacks, where either side has no number for any seed, and with `only_right` where a
+    prediction is wrong.
     """
     table = table[(table["flavour"] == claim.dataset) & table["model"].isin(claim.models)]
     if claim.turns is not None:
@@ -102,9 +103,9 @@ def pairs(table: Any, claim: Claim, *, only_right: bool = False) -> Pairs:
     for side, key in zip(sides, (claim.key, claim.chance or claim.key), strict=True):
         numbers.append(np.stack([measures.column(rows.loc[ids], key) for rows in side]))  # (S,N)
         for place in np.flatnonzero(~np.isfinite(numbers[-1]).any(axis=0)):
-            left_out.setdefault(ids[place], measures.reasons(side[0].loc[[ids[place]]], key)[0])
+            left_out.setdefault(ids[place], measures.MEASURES[key].why)
     for rows in runs if only_right else ():
-        left_out = dict.fromkeys(rows.index[rows["P"] != rows["label_name"]], "guessed wrong") | left_out
+        left_out = dict.fromkeys(rows.index[rows["P"] != rows["label_name"]], "a right guess") | left_out
     kept = [place for place, name in enumerate(ids) if name not in left_out]
     first, second = (seeds[:, kept] for seeds in numbers)
     return Pairs(first, second, np.nanmean(first, axis=0), np.nanmean(second, axis=0),
@@ -120,8 +121,8 @@ def judge(table: Any, claims: Sequence[Claim] = CLAIMS, *, only_right: bool = Fa
     results = [statistics.paired(numbers.first, numbers.second, numbers.classes, resamples=resamples)
                for numbers in tested.values()]
     corrected = statistics.holm([result.p for result in results])
-    return [Row(claim, result, p, statistics.verdict(result, claim.side, p, tests=len(tested)), numbers.left_out,
-                None if claim.chance else statistics.compare_seeds(numbers.first_seeds, numbers.second_seeds))
+    return [Row(claim, result, p, statistics.verdict(result, claim.side, p), numbers.left_out,
+                "" if claim.chance else statistics.compare_seeds(numbers.first_seeds, numbers.second_seeds))
             for (claim, numbers), result, p in zip(tested.items(), results, corrected, strict=True)]
 
 
@@ -135,19 +136,9 @@ def untested(table: Any, claims: Sequence[Claim] = CLAIMS, *, only_right: bool =
             continue
         numbers = pairs(table, claim, only_right=only_right)
         if len(set(numbers.classes)) < 2:
-            words = "; ".join(sorted({reason for _, reason in numbers.left_out})) or "few clips"
-            reasons[claim.words] = f"fewer than two classes have clips with a number ({words})"
+            words = "; ".join(sorted({lack for _, lack in numbers.left_out})) or "more clips"
+            reasons[claim.words] = f"fewer than two classes have clips with a number (others lack {words})"
     return reasons
-
-
-def exception(table: Any) -> statistics.Groups:
-    """Whether the classes' mean differences in length (I3D - C-LSTM) are larger where the camera turns; uncorrected."""
-    groups = []
-    for turns in (True, False):
-        numbers = pairs(table, Claim("", "something", "length", -1, turns))
-        difference, classes = numbers.first - numbers.second, np.array(numbers.classes)
-        groups.append([float(difference[classes == name].mean()) for name in dict.fromkeys(numbers.classes)])
-    return statistics.compare_groups(*groups, 1)
 
 
 def table(rows: Sequence[Row], embedded: bool = False) -> Any:
@@ -160,7 +151,7 @@ def table(rows: Sequence[Row], embedded: bool = False) -> Any:
         lines.append({"claim": row.claim.embedded if embedded else row.claim.words, "clips": result.clips,
                       "means": f"{first}, {second}", "difference (95 % interval)": f"{difference} ({low} to {high})",
                       "effect": text(result.effect, 2, "+"), "p": "< 0.001" if row.p < 0.001 else f"{row.p:.3f}",
-                      "verdict": row.verdict.word, "a change of seed": row.seeds.word if row.seeds else ""})
+                      "verdict": row.verdict, "a change of seed": row.seeds})
     return import_extra("pandas").DataFrame(lines)
 
 

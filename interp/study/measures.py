@@ -168,8 +168,8 @@ def _maps(maps) -> np.ndarray:
 
 
 # A number for each row of a table. source: the function that makes it, below `interp`; of: makes (N,) of the columns
-# `needs`, each (N,) or (N,T), None where the number is the column itself; why: the reason where it gives no number.
-Measure = namedtuple("Measure", "name unit source of needs digits why", defaults=(2, ""))
+# `needs`, each (N,) or (N,T), None where the number is the column itself; why: what a row without a number lacks.
+Measure = namedtuple("Measure", "name unit source of needs digits why", defaults=(2, "a score or a mask"))
 
 
 def _share(original: Tensor, perturbed: Tensor, frozen: Tensor) -> Tensor:
@@ -180,10 +180,9 @@ def _log_ratio(*scores: Tensor) -> Tensor:
     return order_ratio(*scores, RESOLUTION).log10()
 
 
-NO_FRAME, NO_BLOB = "no frame is on", "no blob in any frame"
-NO_BOX = "no box in any frame where the map is not empty"
-SMALL = f"freezing the whole clip takes less than {LEAST_DROP:g} of the score"
-BOTH_SMALL = f"RS and FS of one model are both below {RESOLUTION / 2:g}"
+NO_FRAME, NO_BLOB, NO_BOX = "a frame that is on", "a blob in some frame", "a box in a frame whose map is not empty"
+SMALL = f"a drop of at least {LEAST_DROP:g} by freezing the whole clip"
+BOTH_SMALL = f"an RS or FS of at least {RESOLUTION / 2:g}"
 _PART, _SHARE = "of the picture", "of the whole clip's drop"
 _ROWS = (  # the key, then as in Measure
     ("length", "mask length", "frames", "length", length, "mask"),
@@ -213,29 +212,13 @@ MEASURES = {key: Measure(name, unit, source if "." in source else f"study.measur
 
 def column(table: Any, key: str) -> np.ndarray:
     """The measure of that name for every row, float64 (N,), nan where there is none; masks may differ in length."""
-    measure, columns, complete = _columns(table, key)
-    values, rows = np.full(len(table), np.nan), np.flatnonzero(complete)
-    lengths = np.array([np.size(columns.iat[row, 0]) for row in rows])
-    for number in np.unique(lengths):
-        same = rows[lengths == number]
-        arrays = [torch.tensor(np.stack(columns[name].iloc[same]).astype(float)) for name in measure.needs]
-        values[same] = measure.of(*arrays).double().numpy() if measure.of else arrays[0].numpy()
-    return values
-
-
-def reasons(table: Any, key: str) -> list[str]:
-    """For every row why it gives no number of that measure, "" where it does."""
-    measure, _, complete = _columns(table, key)
-    missing = measure.why if measure.why and not measure.of else f"no number for {' and '.join(measure.needs)}"
-    words = np.where(complete, measure.why, missing)
-    if "error" in table:
-        words = np.where(table["error"].notna(), table["error"], words)
-    return np.where(np.isfinite(column(table, key)), "", words).tolist()
-
-
-def _columns(table: Any, key: str) -> tuple[Measure, Any, np.ndarray]:
-    """The measure, the columns that it needs, and which rows (N,) have all of them."""
     if key not in MEASURES:
         raise ValueError(f"measure: expected one of {', '.join(MEASURES)}, got {key!r}")
     columns = table.reindex(columns=list(MEASURES[key].needs))
-    return MEASURES[key], columns, columns.notna().all(axis=1).to_numpy()
+    values, rows = np.full(len(table), np.nan), np.flatnonzero(columns.notna().all(axis=1))
+    lengths = np.array([np.size(columns.iat[row, 0]) for row in rows])
+    for number in np.unique(lengths):
+        same = rows[lengths == number]
+        arrays = [torch.tensor(np.stack(columns[name].iloc[same]).astype(float)) for name in columns]
+        values[same] = MEASURES[key].of(*arrays).double().numpy() if MEASURES[key].of else arrays[0].numpy()
+    return values

@@ -99,8 +99,8 @@ def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.Ma
     paths = _shard_paths(folder, run)
     for shard in tqdm(range(rank, len(shards), world), f"explain to {folder}", unit="shard", disable=not progress):
         if not (path := paths[shard * size]).exists():
-            rows = explain_clips(model, dataset, shards[shard], recipe, search, seed=seed, batch_size=batch_size,
-                                 workers=workers, on_error=on_error, progress=progress)
+            rows = explain_clips(model, dataset, shards[shard], recipe, search, batch_size=batch_size, workers=workers,
+                                 on_error=on_error, progress=progress)
             _write_shard(path, rows)
     if all(path.exists() for path in paths):  # in the process that is the last to finish
         with atomic_path(folder / "results.parquet") as part:
@@ -166,7 +166,7 @@ def choose(dataset: Any, limit: int | None, seed: int) -> list[int]:
 
 def explain_clips(model: nn.Module, dataset: Any, indices: Sequence[int], recipe: recipes.MaskRecipe,
                   search: Mapping[str, Any], *, workers: int = 1, on_error: str = "raise", **options) -> list[dict]:
-    """Rows of some clips, explained as `search` (of a run.json) says; options: seed, batch_size and progress."""
+    """Rows of some clips, explained as `search` (of a run.json) says; options: batch_size and progress."""
     started, names, rows = time.perf_counter(), list(getattr(model, "classes", None) or dataset.classes), []
     for index in indices:
         sample = dataset.samples[index]
@@ -190,14 +190,13 @@ def explain_clips(model: nn.Module, dataset: Any, indices: Sequence[int], recipe
     return [{**row, "seconds": (time.perf_counter() - started) / len(rows)} for row in rows]
 
 
-def _explain_rows(model, rows, clips, recipe, search, seed: int = 0, batch_size=None, progress: bool = False) -> None:
+def _explain_rows(model, rows, clips, recipe, search, batch_size=None, progress: bool = False) -> None:
     """Complete the rows of the clips (B,C,T,H,W)."""
     ids, kind, exact = [row["id"] for row in rows], search["perturbation"], search["method"] == "exact"
     targets = torch.tensor([-1 if row["target"] is None else row["target"] for row in rows])
     options = {key: search[key] for key in ("method", "explained_class", "weights", "layer", "align", "start")}
     options |= {"budget": search["budget"]} if exact else {
-        "stop": Stop(**search["stop"]) if search["stop"] else None,
-        "generator": torch.Generator().manual_seed(seed)}
+        "stop": Stop(**search["stop"]) if search["stop"] else None}
     explanations = explain(model, clips, targets, recipe, kind, ids=ids, batch_size=batch_size, progress=progress,
                            **options)
     masks = torch.stack([each.mask for each in explanations])

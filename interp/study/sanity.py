@@ -40,8 +40,6 @@ SEARCHES = 3  # stages of random weights for which masks are searched too, from 
 FITTED = 0.95  # accuracy from which on permuted labels count as learned
 DRAWN = 100  # random masks of each kind for a clip
 BEATEN = 0.95  # share of the random masks that a mask must beat: the usual one in twenty may be luck
-KEPT = 0.9  # share of the soft mask's drop that the binary mask must keep, as the paper's central start does
-FEW = 0.1  # share of clips that may keep less
 ALIKE = 0.7  # intersection over union; two masks of six frames that lie one frame apart have 5/7 = 0.71
 # Changed searches by name: factors of the recipe's prices, and the perturbation.
 LAMBDAS = {f"{key} {word}": ({key: factor}, "freeze") for key in ("lambda1", "lambda2")
@@ -162,20 +160,9 @@ def compare_searches(sample: EvaluationSample, changes: dict[str, tuple]) -> tup
     return numbers | sample.means({"length": clips["length"]}), clips, {"masks": passed}
 
 
-def binary_masks_test(sample: EvaluationSample) -> tuple[dict, dict, dict]:
-    """How much of the soft mask's drop is left under the binary mask, which is shown."""
-    soft, binary = sample.scores(sample.masks), sample.scores(sample.binary_masks)
-    kept = measures.drop(sample.originals, binary, soft)
-    less = torch.where(kept.isnan(), torch.nan, (kept < KEPT).float())
-    numbers = sample.means({"soft_score": soft, "snapped_score": binary, "less": less})
-    numbers |= {"kept": kept.nanquantile(0.5), "left_out": kept.isnan().sum()}
-    passed = numbers["less"]["mean"] <= FEW if numbers["less"]["clips"] else None
-    return numbers, {"original": sample.originals, "soft": soft, "snapped": binary, "kept": kept}, {"masks": passed}
-
-
 CHECKS = {"layers": random_layers, "labels": permuted_labels, "random": random_masks_test, "rivals": baselines,
           "lambdas": partial(compare_searches, changes=LAMBDAS),
-          "perturbations": partial(compare_searches, changes=PERTURBATIONS), "soft": binary_masks_test}
+          "perturbations": partial(compare_searches, changes=PERTURBATIONS)}
 
 
 def run(sample: EvaluationSample, out: str | Path, only: Sequence[str] | None = None, progress: bool = False,

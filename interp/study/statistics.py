@@ -1,7 +1,7 @@
 """Is a difference between two models more than chance, and more than another training seed makes?
 
 Axes: one value a clip (N,), under both models; clusters (N,): the clips' classes, since clips of one class are not
-independent; seeds (S,N). A verdict's word is "supported", "contradicted" or "not decided".
+independent; seeds (S,N).
 """
 
 from collections import namedtuple
@@ -19,13 +19,6 @@ RESAMPLES = 9999
 # A comparison over the same clips: both means, first - second and its interval, two-sided p of the signed rank test,
 # the rank-biserial correlation (-1 where every difference is negative, 1 where every one is positive), and the counts.
 Paired = namedtuple("Paired", "first second difference low high p effect clips clusters")
-# `along` is the difference, positive where it points as claimed; p is corrected for the other tests.
-Verdict = namedtuple("Verdict", "word along p tests")
-# Means of two groups and p of the rank test of Mann and Whitney, 1947; sizes: of both groups.
-Groups = namedtuple("Groups", "word first second difference p sizes")
-# Mean differences of each pair of seeds: between two networks (S,R), and within each of them, (S(S-1)/2,).
-# The word is "exceeds", "does not exceed" or "not known".
-Seeds = namedtuple("Seeds", "between first second word")
 
 
 def paired(first, second, clusters: Sequence, *, resamples: int = RESAMPLES) -> Paired:
@@ -82,40 +75,30 @@ def holm(ps: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
-def verdict(result: Paired, side: int, p: float, *, tests: int = 1) -> Verdict:
-    """Judge the claim that the first values are larger (side 1) or smaller (-1).
+def verdict(result: Paired, side: int, p: float) -> str:
+    """Whether the claim that the first values are larger (side 1) or smaller (-1) is supported.
 
-    It is decided where the interval leaves 0 out and p, corrected where it is one of several `tests`, is below LEVEL.
+    "supported" or "contradicted" where the interval leaves 0 out and p, corrected for all tests, is below LEVEL; else
+    "not decided".
     """
-    along = result.difference * side
-    return Verdict(_word(p < LEVEL and (result.low > 0 or result.high < 0), along), along, p, tests)
+    if p < LEVEL and (result.low > 0 or result.high < 0):
+        return "supported" if result.difference * side > 0 else "contradicted"
+    return "not decided"
 
 
-def compare_groups(first: Sequence[float], second: Sequence[float], side: int) -> Groups:
-    """Judge the claim that one group of values is larger (side 1) or smaller (-1) than another."""
-    p = float(import_extra("scipy.stats").mannwhitneyu(first, second).pvalue)
-    difference = np.mean(first) - np.mean(second)
-    word = _word(p < LEVEL and difference != 0, difference * side)
-    return Groups(word, np.mean(first), np.mean(second), difference, p, (len(first), len(second)))
+def compare_seeds(first: np.ndarray, second: np.ndarray) -> str:
+    """Whether the difference between two networks "exceeds" that between their seeds, (S,N) and (R,N).
 
-
-def compare_seeds(first: np.ndarray, second: np.ndarray) -> Seeds:
-    """Compare the seeds of two networks, (S,N) and (R,N); each pair over the clips for which both have a number.
-
-    The difference between networks exceeds that between seeds where it has one sign for all pairs and even its
-    smallest is larger than the largest between two seeds of one network (see Bouthillier et al., MLSys 2021).
+    It does where it has one sign for all pairs of seeds, each over the clips for which both have a number, and even the
+    smallest is larger than the largest between two seeds of one network (see Bouthillier et al., MLSys 2021). Else it
+    "does not exceed" it, or is "not known" with a single seed.
     """
     def mean(a: np.ndarray, b: np.ndarray) -> float:
         return (a - b)[np.isfinite(a - b)].mean() if np.isfinite(a - b).any() else np.nan
 
-    between = np.array([[mean(a, b) for b in second] for a in first])
-    within = [np.array([mean(a, b) for a, b in combinations(seeds, 2)]) for seeds in (first, second)]
     if min(len(first), len(second)) < 2:
-        return Seeds(between, *within, "not known")
+        return "not known"
+    between = np.array([mean(a, b) for a in first for b in second])
+    within = [mean(a, b) for seeds in (first, second) for a, b in combinations(seeds, 2)]
     same_sign = (between > 0).all() or (between < 0).all()
-    exceeds = same_sign and np.abs(between).min() > np.abs(np.concatenate(within)).max()
-    return Seeds(between, *within, "exceeds" if exceeds else "does not exceed")
-
-
-def _word(decided: bool, along: float) -> str:
-    return ("supported" if along > 0 else "contradicted") if decided else "not decided"
+    return "exceeds" if same_sign and np.abs(between).min() > np.abs(within).max() else "does not exceed"

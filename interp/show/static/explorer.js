@@ -118,7 +118,7 @@ function enlarged(map, t, width, height) {
     const cell = (row, column) => map.bytes[start + row * map.width + column];
     const upper = (1 - along) * cell(top, left) + along * cell(top, right);
     const lower = (1 - along) * cell(bottom, left) + along * cell(bottom, right);
-    values[y * width + x] = Math.min(1, ((1 - down) * upper + down * lower) * map.highest / 255);
+    values[y * width + x] = Math.min(1, ((1 - down) * upper + down * lower) / 255);
   }));
   return values;
 }
@@ -414,7 +414,7 @@ function mount(element, data, { send = null } = {}) {
     heat.words.textContent = `Where ${model.name} looked`;
     heat.canvas.setAttribute("aria-label", `Grad-CAM of ${model.name}: brighter where its decision rests`);
     perturbed.canvas.setAttribute("aria-label", `The clip with the painted frames ${DONE[state.kind]}`);
-    legend.textContent = `Orange with a dot: ${DONE[state.kind]}. Blue: as it is. Framed: shown now.`;
+    legend.textContent = `Purple with a dot: ${DONE[state.kind]}. Grey: as it is. Framed: shown now.`;
     hint.textContent = sentence(data, state, current, Boolean(send));
     note.textContent = remark(data, state, current, Boolean(send));
     boards.forEach(({ rows, now, board }, place) => {
