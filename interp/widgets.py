@@ -1,5 +1,5 @@
-"""The widgets: `Explorer`, on which a reader paints masks, and `Upload`, which explains a video file."""
+"""The widget `Explorer`, on which a reader paints masks over the frames of a clip."""
 
-from interp.show.explorer import Explorer, Upload, page_script
+from interp.show.explorer import Explorer, page_script
 
-__all__ = ["Explorer", "Upload", "page_script"]
+__all__ = ["Explorer", "page_script"]

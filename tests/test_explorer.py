@@ -8,14 +8,11 @@ import dataclasses
 import json
 import re
 import sys
-from datetime import datetime, timezone
 
 import numpy as np
 import pytest
 import torch
 from offline import opened
-from reading import Reader
-from test_figures import explanation
 from torch.nn.functional import interpolate
 from toy_explorer import CLASSES, SHORT, Net, clip_of, truth
 
@@ -339,24 +336,3 @@ def test_a_live_page_sends_any_mask_to_the_kernel(browser, explorer, tmp_path):
         assert page.evaluate("() => window.sent.length") == sent  # and sends nothing back
         page.evaluate("() => window.leave()")
         assert page.locator("#here").inner_html() == ""
-
-
-def test_an_uploaded_video_is_explained_and_another_file_gives_the_reason(tmp_path):
-    pytest.importorskip("ipywidgets")
-    upload = widgets.Upload({"<Net>": Net()}, examples=[explanation()], recipe=SHORT)
-    assert "Choose a video file" in upload.widget.children[1].value
-    content = figure.write(tmp_path / "a.mp4", figure.clip_frames(CLIP)).read_bytes()
-    upload.button.value = ({"name": "my <film>.mp4", "type": "video/mp4", "size": len(content),
-                            "content": memoryview(content), "last_modified": datetime.now(timezone.utc)},)
-    page = Reader(upload.output.value)
-    (image,) = page.all("img")
-    assert page.open == [] and image["src"].startswith("data:image/webp") and not upload.button.disabled
-    assert "<Net> guesses '" in image["alt"] and "of 16" in image["alt"]
-    for damaged in (b"", b"no moving pictures"):
-        upload._uploaded({"new": ({"name": "my <b>film.mp4", "content": memoryview(damaged)},)})
-        text = upload.output.value
-        assert text.startswith('<p role="alert"><strong>my &lt;b&gt;film.mp4</strong>: ') and not upload.button.disabled
-        assert "<b>" not in text and "/tmp" not in text
-    page = Reader(upload.to_html())
-    assert page.open == [] and len(page.all("img")) == 1
-    assert any("a button stands here: choose a video file" in text for text in page.text)

@@ -29,10 +29,11 @@ def open_dataset(kind, root, split="train", num_frames=None, size=None, **option
         split: "train" or "validation" ("test" too for something; "all" for kth and folder).
         num_frames: frames of a clip; None takes the paper's: 32 for kth, 16 else.
         size: (height, width) or one number; None keeps each video's own.
-        options: `on_error` ("skip", "raise") for every kind; see `something`, `kth`, `folder` for theirs.
+        options: `on_error` for every kind: "raise" makes a listed video that is absent an error, "skip" a warning with
+            the count; and what `open_folder` takes.
 
     Raises:
-        DataError: the files contradict the layout.
+        DataError: the files contradict the layout; it names the file and the entry or line.
     """
     if kind not in KINDS:
         raise ValueError(f"expected the kind of dataset to be one of {', '.join(KINDS)}, got {kind!r}")

@@ -19,22 +19,15 @@ HELD_OUT = 3  # without a pattern: one video in so many
 
 
 def open_folder(root, split="train", num_frames=16, size=None, *, split_pattern=None, on_error="skip"):
-    """The VideoDataset of one split: "train", "validation" or "all".
+    """The VideoDataset of one split: "train", "validation" or "all". Ids are such as "bend/daria_bend.avi".
 
-    Ids are such as "bend/daria_bend.avi". No clip may be mirrored for augmentation, since nothing is known of the
-    classes.
+    No clip may be mirrored for augmentation, since nothing is known of the classes. Files in `root` itself, files whose
+    suffix is no video's, and names that begin with a dot are ignored. Arguments and errors are those of `open_dataset`.
 
     Args:
-        root: a folder of class folders; the class is the folder's name, in sorted order. Files in ``root`` itself,
-            files that are no videos by their suffix, and names that begin with a dot are passed over.
-        split: the part.
-        num_frames, size: as in `read_clip`.
-        split_pattern: regular expression; a video whose file name without its suffix matches it from its start is
+        split_pattern: regular expression; a video whose file name, without its suffix, matches it from its start is
             for validation, all others are for training.
-        on_error: accepted as for the other kinds; a folder lists no files that are absent.
-
-    Raises:
-        DataError: a class folder without a video, or a split without one.
+        on_error: without effect; a folder lists no files that are absent.
     """
     root = check_root(root, split, SPLITS)
     try:

@@ -8,7 +8,6 @@ subjects 1 to 16 and evaluates on 17 to 25. A frame is 120 high and 160 wide.
 The AVIs may lie in ROOT or in folders of it, such as ROOT/boxing/person01_boxing_d1_uncomp.avi.
 """
 
-import os
 import re
 from pathlib import Path
 
@@ -26,10 +25,9 @@ _LINE = re.compile(_NAME + r"\s+(?:frames\s+(?P<ranges>\d+\s*-\s*\d+(?:\s*,\s*\d
 def read_sequences(path):
     """The entries of 00sequences.txt: a list of (video name, subject, action, setting, [(first, last), ...]).
 
-    Frames are numbered from 1 as in the file, the last one included; a video marked as missing has no ranges.
-    Text before the first line that starts with "person" is the file's own description. The official list's
-    ranges may touch, overlap or come out of order; only one that ends before it begins is an error. DataError
-    names the line.
+    Frames are numbered from 1, the last one included; a video marked as missing has no ranges. The text before the
+    first line that starts with "person" is skipped. In the official list ranges touch, overlap and change order; only
+    one that ends before it begins is an error. DataError names the line.
     """
     path = Path(path)
     try:
@@ -37,8 +35,7 @@ def read_sequences(path):
     except OSError as error:
         raise DataError(path, f"cannot be read ({error.strerror}); the list {LIST} comes with the KTH videos") from None
     entries, seen = [], set()
-    for number, line in enumerate(lines, 1):
-        line = line.strip()
+    for number, line in enumerate(map(str.strip, lines), 1):
         if not line or (not entries and not line.startswith("person")):
             continue
         match = _LINE.fullmatch(line)
@@ -65,15 +62,7 @@ def open_kth(root, split="train", num_frames=32, size=None, *, on_error="skip"):
     """The VideoDataset of one split, "train", "validation" or "all", with a sample for each sequence.
 
     Ids are such as "person01_boxing_d1_2" (its second repetition); ``meta`` has subject, action, setting, repetition,
-    and ``truth`` where the videos are generated.
-
-    Args:
-        root, split: the folder described above and its part.
-        num_frames, size: as in `read_clip`.
-        on_error: "raise" makes a listed video that is absent an error, "skip" a warning with the count.
-
-    Raises:
-        DataError: a file contradicts the layout; it names the file and the line.
+    and ``truth`` where the videos are generated. Arguments and errors are those of `open_dataset`.
     """
     root = check_root(root, split, SUBJECTS)
     videos, samples, dataset_name = _videos(root), [], f"{root.name} ({split})"
@@ -97,12 +86,9 @@ def open_kth(root, split="train", num_frames=32, size=None, *, on_error="skip"):
 def _videos(root):
     """{video name: path} of the AVIs in `root` and its folders."""
     paths = {}
-    for folder, _, names in sorted(os.walk(root)):
-        for name in sorted(names):
-            match = re.fullmatch(f"({_NAME})(?:_uncomp)?\\.avi", name)
-            if match is None:
-                continue
+    for path in sorted(root.rglob("*.avi")):
+        if match := re.fullmatch(f"({_NAME})(?:_uncomp)?\\.avi", path.name):
             if match[1] in paths:
-                raise DataError(root, f"the video {match[1]!r} is there twice: {paths[match[1]]}, {Path(folder, name)}")
-            paths[match[1]] = Path(folder, name)
+                raise DataError(root, f"the video {match[1]!r} is there twice: {paths[match[1]]}, {path}")
+            paths[match[1]] = path
     return paths

@@ -36,17 +36,9 @@ WEIGHT = set(
 
 
 def open_something(root, split="train", num_frames=16, size=None, *, truth=False, on_error="skip"):
-    """The VideoDataset of one split.
+    """The VideoDataset of one split: "train", "validation" or "test". Arguments and errors are those of `open_dataset`.
 
-    Args:
-        root: the folder described above.
-        split: "train", "validation" or "test".
-        num_frames, size: as in `read_clip`.
-        truth: the clips are generated: put each one's entry of truth.json into its sample's ``meta["truth"]``.
-        on_error: "raise" makes a listed video that is absent an error, "skip" a warning with the count.
-
-    Raises:
-        DataError: a file contradicts the layout; it names the file and the entry.
+    truth: the clips are generated: put each one's entry of truth.json into its sample's ``meta["truth"]``.
     """
     root = check_root(root, split, SPLITS)
     labels = root / "labels" if (root / "labels").is_dir() else root
@@ -67,12 +59,9 @@ def read_classes(path):
         raise DataError(path, "expected an object {class name: index} with at least one class")
     names = {}
     for name, index in content.items():
-        try:
-            number = int(index) if isinstance(index, str | int) and not isinstance(index, bool) else -1
-        except ValueError:
-            number = -1
-        if number < 0:
+        if isinstance(index, bool) or not re.fullmatch("[0-9]+", str(index)):
             raise DataError(path, f"the entry {name!r} has index {index!r}; expected a whole number from 0")
+        number = int(index)
         if number in names:
             raise DataError(path, f"the entries {names[number]!r} and {name!r} have the same index {number}")
         names[number] = name
@@ -82,14 +71,11 @@ def read_classes(path):
 
 
 def reversals(classes, weightless=False):
-    """Which classes a mirror image turns into which.
+    """Which classes a mirror image turns into which: ({name: name mirrored left-right}, {name: flipped top-bottom}).
 
     A class with a direction maps to the class whose name has the opposite words and is left out if there is none; a
     class without a direction maps to itself. One in which things fall, lie or stand on something is never turned
     upside down, except among drawn things, which are ``weightless``.
-
-    Returns:
-        ({name: name mirrored left-right}, {name: name flipped top-bottom}).
     """
     known = set(classes)
     mirror = {name: other for name in classes if (other := _exchanged(name, LEFT_RIGHT)) in known}
@@ -120,20 +106,14 @@ def _samples(path, videos, classes, split, with_truth):
     for place, entry in enumerate(entries):
         if not isinstance(entry, dict) or not isinstance(entry.get("id"), str | int):
             raise DataError(path, f"entry {place} has no id: {str(entry)[:80]}")
-        name = str(entry["id"])
-        if not name or "/" in name or "\\" in name or name in (".", ".."):
+        name, template = str(entry["id"]), entry.get("template")
+        if not name or re.search(r"[/\\]", name) or name in (".", ".."):
             raise DataError(path, f"entry {place} has the id {name!r}, which is no file name")
         if name in samples:
             raise DataError(path, f"the id {name!r} occurs twice (entry {place} is the second)")
-        label, template = None, entry.get("template")
-        if template is not None:
-            if not isinstance(template, str):
-                raise DataError(path, f"the clip {name!r} has the template {template!r}; expected text")
-            label = number.get(template.replace("[", "").replace("]", ""))
-            if label is None:
-                raise DataError(path, f"the clip {name!r} has the template {template!r}, no class of the labels")
-        elif split != "test":
-            raise DataError(path, f"the clip {name!r} has no template")
+        label = number.get(re.sub(r"[][]", "", str(template)))
+        if label is None and (template is not None or split != "test"):
+            raise DataError(path, f"the clip {name!r} has the template {template!r}, no class of the labels")
         meta = {key: entry[key] for key in ("label", "placeholders") if key in entry}
         suffix = next((suffix for suffix in SUFFIXES if name + suffix in files), SUFFIXES[0])
         if with_truth and name not in truth:

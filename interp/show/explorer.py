@@ -1,8 +1,7 @@
-"""Widgets: `Explorer`, on which a reader paints a mask over a clip's frames, and `Upload`, a button for a video file.
+"""`Explorer`, the widget on which a reader paints a mask over a clip's frames: live in a kernel, and static in a page.
 
-Both are live in a kernel (anywidget, ipywidgets) and have a static form for a page. The explorer's page holds the
-scores of every window of frames, as one dict ("interp-explorer" version 1), numbers little-endian in base64, masks as
-"0011100". R rows: the clip itself, all windows by first and then by last frame, the masks of "extra".
+The page holds the scores of every window of frames, as one dict ("interp-explorer" version 1), numbers little-endian in
+base64, masks as "0011100". R rows: the clip itself, all windows by first and then by last frame, the masks of "extra".
 
     {"format", "version", "id", "title", "fps", "threshold", "extra": [mask], "target": index or null,
      "frames": {"count", "width", "height", "columns", "sprite": a WebP's address, frames row by row},
@@ -17,11 +16,9 @@ scores of every window of frames, as one dict ("interp-explorer" version 1), num
 import base64
 import dataclasses
 import io
-import tempfile
-import warnings
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from html import escape
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,46 +26,19 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from interp import data as video_data
 from interp.core.explanation import DEFAULT_METHOD, Explanation, explain
 from interp.core.inference import check_clips, model_name
 from interp.core.windows import best_windows, score_table
-from interp.models.network import clip_shape
 from interp.recipes import SOMETHING_MASK, MaskRecipe
 from interp.show.figure import COLORMAP, clip_frames, describe
-from interp.show.html import data_address, figure_html, json_text, static
+from interp.show.html import data_address, json_text, static
 
 KINDS = ("freeze", "reverse")
 MOST_BYTES = 320_000  # of the frames, so that a clip adds at most 600 kB to a page
 MAP_SIDE = 32  # cells a side of a map on the page; a layer has fewer
-STATIC = ("In a notebook with a kernel a button stands here: choose a video file, and each network says what it shows, "
-          "when and where it looked, as below for the clip at the top of this page.")
-INVITE = "Choose a video file (mp4, webm, avi, mkv, ...). It stays on the machine of the kernel."
 
 
-class _Widget:
-    """Shown by a notebook in its live and its static form; the static one alone without the live form's library."""
-
-    _live = None
-
-    @property
-    def widget(self):
-        """The live widget, made at the first call; ImportError without its library."""
-        if self._live is None:
-            self._live = self._make_live()
-        return self._live
-
-    def _repr_mimebundle_(self, **options) -> dict | tuple[dict, dict]:
-        forms = {"text/plain": f"{type(self).__name__} of {', '.join(self.models)}", "text/html": self.to_html()}
-        try:
-            live = self.widget._repr_mimebundle_(**options)
-        except ImportError:
-            return forms
-        bundle, metadata = live if isinstance(live, tuple) else (live or {}, {})
-        return {**bundle, **forms}, metadata
-
-
-class Explorer(_Widget):
+class Explorer:
     """A clip to paint masks on: live, each mask is scored by the models; on a page, every window is scored beforehand.
 
     Attributes: `data`, the page's dict; `explanations`, one a model; `windows`, the WindowResult of each (perturbation,
@@ -114,6 +84,37 @@ class Explorer(_Widget):
             "target": None if target is None else int(target), "models": shown,
         }
 
+    @cached_property
+    def widget(self):
+        """The live widget, an anywidget: setting `mask` or `perturbation`, from either side, brings `scores`."""
+        import anywidget
+        import traitlets
+
+        explorer, count = self, self.data["frames"]["count"]
+
+        class LiveExplorer(anywidget.AnyWidget):
+            _esm, _css = static("explorer.js"), static("explorer.css")
+            data = traitlets.Dict().tag(sync=True)
+            mask = traitlets.List(traitlets.Bool(), minlen=count, maxlen=count).tag(sync=True)
+            perturbation = traitlets.Enum(KINDS, "freeze").tag(sync=True)
+            scores = traitlets.Dict().tag(sync=True)
+
+            @traitlets.observe("mask", "perturbation")
+            def _score(self, _change) -> None:
+                self.scores = explorer._live_scores(self.mask, self.perturbation)
+
+        return LiveExplorer(data=self.data, mask=[False] * count)
+
+    def _repr_mimebundle_(self, **options) -> dict | tuple[dict, dict]:
+        """Both forms for a notebook; the static one alone where anywidget is not installed."""
+        forms = {"text/plain": f"Explorer of {', '.join(self.models)}", "text/html": self.to_html()}
+        try:
+            live = self.widget._repr_mimebundle_(**options)
+        except ImportError:
+            return forms
+        bundle, metadata = live if isinstance(live, tuple) else (live or {}, {})
+        return {**bundle, **forms}, metadata
+
     def to_html(self) -> str:
         """The static form; readers without scripts get the sentences of `describe`."""
         words = " ".join(escape(model["words"]) for model in self.data["models"])
@@ -143,26 +144,6 @@ class Explorer(_Widget):
                       "scores": {"freeze": record.FS, "reverse": record.RS}},
         }
 
-    def _make_live(self):
-        """An anywidget of the same script: setting `mask` or `perturbation`, from either side, brings `scores`."""
-        import anywidget
-        import traitlets
-
-        explorer, count = self, self.data["frames"]["count"]
-
-        class LiveExplorer(anywidget.AnyWidget):
-            _esm, _css = static("explorer.js"), static("explorer.css")
-            data = traitlets.Dict().tag(sync=True)
-            mask = traitlets.List(traitlets.Bool(), minlen=count, maxlen=count).tag(sync=True)
-            perturbation = traitlets.Enum(KINDS, "freeze").tag(sync=True)
-            scores = traitlets.Dict().tag(sync=True)
-
-            @traitlets.observe("mask", "perturbation")
-            def _score(self, _change) -> None:
-                self.scores = explorer._live_scores(self.mask, self.perturbation)
-
-        return LiveExplorer(data=self.data, mask=[False] * count)
-
     def _live_scores(self, mask: Sequence[bool], kind: str) -> dict:
         digits, models = "".join("01"[on] for on in mask), []
         for shown in self.data["models"]:
@@ -175,64 +156,6 @@ class Explorer(_Widget):
 def page_script() -> str:
     """The style and script that the explorers of a page share, as HTML; a second copy does no harm."""
     return f'<style>{static("explorer.css")}</style><script type="module">{static("explorer.js")}</script>'
-
-
-class Upload(_Widget):
-    """A button for a video file and, below it, a figure for each network, as `interp.explain` finds it.
-
-    models: name -> network. examples: Explanations for the static page. search: arguments of `interp.explain`.
-    """
-
-    def __init__(self, models: Mapping[str, nn.Module], examples: Sequence[Explanation] = (), **search):
-        self.models, self.examples, self.search = _check_models(models), examples, search
-
-    def explain_file(self, name: str, content: bytes) -> str:
-        """A figure for each network as HTML; for a file that cannot be read, the reason."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"video{Path(name).suffix[:10]}"  # the file's own name may be too long
-            path.write_bytes(content)
-            try:
-                with warnings.catch_warnings(record=True) as caught:
-                    warnings.simplefilter("always", UserWarning)
-                    figures = self._figures(self._explain(path, Path(name).stem))
-            except ValueError as error:  # a VideoError's path is the temporary one, so only its reason is shown
-                reason = str(getattr(error, "reason", None) or error)
-                return f'<p role="alert"><strong>{escape(name)}</strong>: {escape(reason)}</p>'
-        notes = dict.fromkeys(str(warning.message).replace(str(path), name) for warning in caught)
-        return "".join(f"<p>{escape(note)}</p>" for note in notes) + figures
-
-    def to_html(self) -> str:
-        """The static form: what the button does, and what it gives for the examples."""
-        return f'<div class="interp-upload"><p style="text-align:left">{STATIC}</p>{self._figures(self.examples)}</div>'
-
-    def _make_live(self):
-        import ipywidgets
-
-        self.button = ipywidgets.FileUpload(accept="video/*", multiple=False, description="Choose a video",
-                                            tooltip="a video file to explain")
-        self.output = ipywidgets.HTML(f"<p>{escape(INVITE)}</p>")
-        self.button.observe(self._uploaded, names="value")
-        return ipywidgets.VBox([self.button, self.output])
-
-    def _uploaded(self, change: Mapping) -> None:
-        for file in change["new"]:
-            self.button.disabled = True
-            self.output.value = f'<p role="status">Explaining {escape(file["name"])} ...</p>'
-            try:
-                self.output.value = self.explain_file(file["name"], bytes(file["content"]))
-            finally:
-                self.button.disabled = False
-
-    def _explain(self, path: Path, name: str) -> list[Explanation]:
-        records = []
-        for label, model in self.models.items():
-            num_frames, *size = clip_shape(model)
-            clips = video_data.to_clip(video_data.read_clip(path, num_frames, tuple(size)))[None]
-            records += explain(model, clips, ids=[name], name=label, **self.search)
-        return records
-
-    def _figures(self, records: Sequence[Explanation]) -> str:
-        return "".join(figure_html(record, min_width=128) for record in records)
 
 
 def _check_models(models) -> dict[str, nn.Module]:

@@ -158,7 +158,7 @@ def _legend(perturbation: str = "freeze") -> str:
     done = {"freeze": "frozen", "reverse": "reversed", "shuffle": "shuffled", "blur": "blurred"}
     done = done.get(perturbation, f"perturbed ({perturbation})")
     return (f"Left to right: the clip; Grad-CAM, brighter where the decision rests; the clip with the mask's frames "
-            f"{done}. In the bar of frames an orange square with a dot is on ({done}), a blue one off; the current one "
+            f"{done}. In the bar of frames a purple square with a dot is on ({done}), a grey one off; the current one "
             "is framed.")
 
 
