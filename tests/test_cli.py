@@ -133,7 +133,7 @@ TRAIN = ["train", "--model", "i3d", "--data", "motion", "--root", "gone", "--out
     (["data", "motion", "out", "--subjects", "3"], "unrecognized arguments"),
     (["data", "kth", "out", "--subjects", "0"], "1 to 25"),
     (["check", "gone"], "gone"),
-    (["record", "gone", "--out", "o.parquet", "--root", "ucf=x"], "expected motion=DIR or kth=DIR"),
+    (["record", "gone", "--out", "o.parquet"], "there is no such file"),
     (["paint"], "invalid choice"),
 ])  # fmt: skip
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, words, tmp_path, capsys, monkeypatch):

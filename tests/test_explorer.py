@@ -48,9 +48,9 @@ def test_every_score_on_the_page_is_the_models_own(explorer):
             table = shipped["tables"][kind]
             expected = torch.stack([truth(model, CLIP, mask, kind) for mask in rows])  # (R, K)
             scores = floats(table["scores"]).reshape(len(shipped["columns"]), len(rows))
-            np.testing.assert_allclose(scores.T, expected[:, shipped["columns"]], atol=2e-6)
+            np.testing.assert_allclose(scores.T, expected[:, shipped["columns"]], atol=5e-6)
             assert np.array_equal(floats(table["top"], "<u2"), expected.argmax(1))
-            np.testing.assert_allclose(floats(table["topScores"]), expected.max(1).values, atol=2e-6)
+            np.testing.assert_allclose(floats(table["topScores"]), expected.max(1).values, atol=5e-6)
 
 
 def test_target_guess_and_best_window(explorer):
@@ -120,7 +120,7 @@ def test_a_live_widget_scores_any_mask_with_one_forward_pass(explorer, monkeypat
         assert (live.scores["mask"], live.scores["perturbation"]) == (mask, kind)
         for scored, shipped, model in zip(live.scores["models"], explorer.data["models"], MODELS.values(), strict=True):
             expected = truth(model, CLIP, mask, kind)
-            np.testing.assert_allclose(scored["scores"], expected[shipped["columns"]], atol=2e-6)
+            np.testing.assert_allclose(scored["scores"], expected[shipped["columns"]], atol=5e-6)
             assert scored["top"] == int(expected.argmax())
     with pytest.raises(Exception, match="mask"):
         live.mask = [True]

@@ -173,3 +173,15 @@ def test_masks_of_several_lengths_in_one_table():
     with pytest.raises(ValueError, match="expected one of length"):
         column(table, "lenght")
     assert np.isnan(column(table.drop(columns="blobs"), "blobs")).all()
+
+
+def test_means_of_a_map_by_hand():
+    box, heat_map = [0.0, 0.0, 0.5, 0.5], np.zeros((4, 8, 8))
+    heat_map[0, :4, :4] = 1  # all of it in the box
+    heat_map[1, :4, 2:6] = 1  # half of it
+    heat_map[2] = 1  # no box here; and an empty map in the last frame
+    row = measures.map_means(heat_map, [[box], [box], [], [box]])
+    assert (row["blobs"], row["in_boxes"], row["pointing"], row["boxes_share"]) == (0.75, 0.75, 0.75, 0.25)
+    camera = measures.map_means(heat_map, [[]] * 4)
+    assert camera["in_boxes"] is None and camera["blobs"] == 0.75
+    assert set(measures.map_means(heat_map)) == {"blobs", "blob_size", "blob_distance"}

@@ -93,23 +93,6 @@ def test_the_truth_and_the_maps_are_held_together(folders, dataset, tmp_path):
         assert np.isnan(row["in_boxes"]) if not frames else row["in_boxes"] == pytest.approx(share.mean())
 
 
-def test_values_against_a_made_up_truth_by_hand():
-    box = [0.0, 0.0, 0.5, 0.5]
-    ball = {"name": "a ball", "box": [box, box, None, box]}
-    truth = {"fps": 4, "frames": 4, "interval": [0.25, 0.5], "objects": [ball]}
-    heat_map = np.zeros((4, 8, 8))
-    heat_map[0, :4, :4] = 1  # all of it in the box
-    heat_map[1, :4, 2:6] = 1  # half of it
-    heat_map[2] = 1  # no box here; and an empty map in the last frame
-    row = record.against_truth(heat_map, truth, 4)
-    assert row["known"] == [0, 1, 1, 0] and row["blobs"] == 0.75
-    assert (row["in_boxes"], row["pointing"], row["boxes_share"]) == (0.75, 0.75, 0.25)
-    none = record.against_truth(None, truth, 4)
-    assert none.pop("known") == [0, 1, 1, 0] and set(none.values()) == {None}
-    camera = record.against_truth(heat_map, {**truth, "objects": []}, 4)
-    assert camera["in_boxes"] is None and camera["blobs"] == 0.75
-
-
 def test_what_does_not_fit_together_is_refused(folders, root, dataset, tmp_path):
     out = tmp_path / "record.parquet"
     out.write_bytes(b"as it was")
@@ -126,7 +109,6 @@ def test_what_does_not_fit_together_is_refused(folders, root, dataset, tmp_path)
             explained(tmp_path / "recipe", root, dataset, "i3d", 2, other))
     refused("differ in 2 values, clips.*1", folders[0],
             explained(tmp_path / "few", root, dataset.subset([0, 2]), "i3d", 2))
-    refused("expected heat maps", explained(tmp_path / "bare", root, dataset, "i3d", 2, maps=False))
     unknown = explained(tmp_path / "unknown", root, dataset, "i3d", 3)
     text = (unknown / "run.json").read_text()
     (unknown / "run.json").write_text(text.replace('"seed": 3', '"seed_": 3'))
@@ -162,7 +144,7 @@ def test_files_that_are_not_a_record(folders, tmp_path):
 
 def test_the_command(folders, root, tmp_path, capsys):
     out = tmp_path / "record.parquet"
-    assert main(["record", *map(str, folders), "--out", str(out), "--root", f"motion={root}"]) == 0
+    assert main(["record", *map(str, folders), "--out", str(out)]) == 0
     row = capsys.readouterr().out
     assert row.count("4 clips") == 4 and "1 could not be explained" in row
     assert f"16 rows, {out.stat().st_size} bytes" in row

@@ -17,15 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="a finished results folder: one network, one seed")
     parser.add_argument("--out", required=True, metavar="FILE", help="the table, a Parquet file of at most 3 MB")
     parser.add_argument("--onto", metavar="FILE", help="an earlier table, whose runs are kept")
-    parser.add_argument("--root", action="append", default=[], metavar="KIND=DIR", help="the data, if it has moved")
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the table and print what is in it. ValueError where the folders do not fit together."""
-    roots = dict(text.partition("=")[::2] for text in args.root)
-    if unknown := sorted(set(roots) - set(record.FLAVOURS)):
-        raise ValueError(f"--root {unknown[0]}: expected motion=DIR or kth=DIR")
-    table = record.write(args.folders, args.out, roots, record.read(args.onto) if args.onto else None).table
+    table = record.write(args.folders, args.out, record.read(args.onto) if args.onto else None).table
     for (flavour, model, seed), rows in table.groupby(["flavour", "model", "seed"], sort=False):
         bad, right = int(rows["error"].notna().sum()), (rows["P"] == rows["label_name"]).mean()
         failures = f", {bad} could not be explained" if bad else ""

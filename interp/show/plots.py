@@ -15,7 +15,7 @@ import torch
 from interp.training import log as training_log
 
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-COLOURS = {"i3d": "#0072B2", "clstm": "#D55E00", "truth": "#009E73", "on": "#8E44AD", "off": "#777777"}
+COLOURS = {"i3d": "#0072B2", "clstm": "#D55E00", "truth": "#009E73", "on": "#5B1A8B", "off": "#555555"}
 WIDTH = 7.2  # inches; a book page's column
 MARKS = ("o", "s", "^", "D")
 _STAGES = {"convolution": (CYCLE[0], None), "ConvLSTM": (CYCLE[0], None), "max pooling": (CYCLE[5], "////"),

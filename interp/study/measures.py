@@ -127,17 +127,20 @@ def blobs(maps, threshold: float = THRESHOLD, grid: int | None = GRID) -> Blobs:
     return Blobs(count, size, distance)
 
 
-def blob_means(maps) -> dict[str, float | None]:
-    """The means of `blobs` over the frames of a map (T,H,W), by column name; None where no frame has a blob."""
-    frames = blobs(maps)
-    return {"blobs": finite_mean(frames.count), "blob_size": finite_mean(frames.size),
-            "blob_distance": finite_mean(frames.distance)}
+def map_means(heat_map, boxes: Sequence[Sequence[Sequence[float]]] | None = None) -> dict[str, float | None]:
+    """The means of a map (T,H,W) over the frames that have a number, by column name; None where none has.
 
-
-def finite_mean(values: np.ndarray) -> float | None:
-    """The mean of the finite values; None where there are none."""
-    values = values[np.isfinite(values)]
-    return float(values.mean()) if len(values) else None
+    boxes: of what acts in each frame, for the last three: share of the map in them, pointing game, their own share.
+    """
+    heat_map, frames = _maps(heat_map), blobs(heat_map)
+    means = {"blobs": frames.count, "blob_size": frames.size, "blob_distance": frames.distance}
+    if boxes is not None:
+        shown = np.array([bool(of_frame) for of_frame in boxes]) & (heat_map.sum(axis=(1, 2)) > 0)
+        means |= {"in_boxes": share_in_boxes(heat_map, boxes)[shown],
+                  "pointing": pointing_in_space(heat_map, boxes)[shown],
+                  "boxes_share": share_in_boxes(np.ones_like(heat_map), boxes)[shown]}
+    return {name: float(finite.mean()) if len(finite := values[np.isfinite(values)]) else None
+            for name, values in means.items()}
 
 
 def share_in_boxes(maps, boxes: Sequence[Sequence[Sequence[float]]]) -> np.ndarray:

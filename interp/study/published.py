@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from interp.study import import_extra
-from interp.study.measures import blob_means
+from interp.study.measures import map_means
 
 DATA = Path(__file__).parent / "published_data"
 DATASETS, MODELS = ("something", "kth"), ("i3d", "clstm")
@@ -41,7 +41,7 @@ def table():
     return import_extra("pandas").DataFrame([
         {"flavour": result.dataset, "model": result.model, "seed": 0, "id": result.id, "label_name": result.class_name,
          **{name: getattr(result, name) for name in ("P", *SCORES)}, "mask": result.mask.astype(float),
-         "part": result.part, **blob_means(result.map), "cells": result.map[0].size} for result in _all()])
+         "part": result.part, **map_means(result.map), "cells": result.map[0].size} for result in _all()])
 
 
 @cache

@@ -1,7 +1,7 @@
 """The record: finished results folders of two networks and several seeds as one table, which ships with the book.
 
-A row is a clip under one network of one seed; masks and the known interval are lists of T numbers. Maps do not ship:
-what needs them is computed when the record is written. What made each run stands in the table's metadata.
+A row is a clip under one network of one seed; masks and the known interval are lists of T numbers. What made each run
+stands in the table's metadata.
 """
 
 import json
@@ -11,23 +11,17 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from interp.data import open_dataset
-from interp.data.truth import frame_boxes, interval_mask
 from interp.study import import_extra, measures, results
 from interp.training.log import versions
 
 PATH = Path(__file__).parent / "record_data" / "record.parquet"
 MODELS = ("i3d", "clstm")
 FLAVOURS = {"motion": "something", "kth": "kth"}  # kind of data -> the paper's dataset that it imitates
-# Against the known truth; means over the frames that have a number, and for the last three a box of what acts.
-TRUTH = ("known", "blobs", "blob_size", "blob_distance", "in_boxes", "pointing", "boxes_share")
 DROPPED = ("index", "label", "target", "guess", "explained", "map", "seconds")  # columns of a results folder
-COLUMNS = {"flavour": "string", "model": "string", "seed": "int32",
-           **{name: kind for name, kind in results.COLUMNS.items() if name not in DROPPED},
-           **dict.fromkeys(TRUTH, "float64"), "known": "frames"}
-_key = itemgetter("flavour", "model", "seed")
+COLUMNS = {"flavour": "string", "model": "string", "seed": "int32",  # KEY
+           **{name: kind for name, kind in results.COLUMNS.items() if name not in DROPPED}}
+KEY = ("flavour", "model", "seed")
+_key = itemgetter(*KEY)
 
 
 @dataclass(frozen=True)
@@ -38,20 +32,19 @@ class Record:
     about: dict[str, Any]
 
 
-def write(folders: Iterable[str | Path], out: str | Path, roots: Mapping[str, str | Path] | None = None,
-          onto: Record | None = None) -> Record:
+def write(folders: Iterable[str | Path], out: str | Path, onto: Record | None = None) -> Record:
     """Write finished results folders, each one network of one training seed on one flavour, as one table; and read it.
 
     Args:
-        folders: all of one flavour must have the same clips, recipe and search; else a ValueError.
-        roots: {"motion": folder, "kth": folder} of the data, where run.json's are no longer right.
+        folders: all of generated clips, those of one flavour with the same clips, recipe and search; else a ValueError.
         out, onto: the Parquet file, and a record whose runs are kept.
     """
     order = [(flavour, model) for flavour in FLAVOURS.values() for model in MODELS]
     runs = [(_describe_run(folder), folder) for folder in folders]
     runs += [(run, None) for run in (onto.about["runs"] if onto else ())]
     runs.sort(key=lambda pair: (order.index(_key(pair[0])[:2]), pair[0]["seed"]))
-    rows = [_rows(folder, run, roots or {}) if folder else _plain(of(onto.table, *_key(run))) for run, folder in runs]
+    rows = [_plain(results.read(folder).table.assign(**dict(zip(KEY, _key(run), strict=True))) if folder
+                   else of(onto.table, *_key(run))) for run, folder in runs]
     runs = [run for run, _ in runs]
     _check_alike(runs, rows)
     rows = [row for rows_of_run in rows for row in rows_of_run]
@@ -86,21 +79,6 @@ def seeds(table: Any, flavour: str, model: str) -> list[int]:
     return sorted(map(int, table["seed"][(table["flavour"] == flavour) & (table["model"] == model)].unique()))
 
 
-def against_truth(heat_map: np.ndarray | None, truth: Mapping[str, Any], num_frames: int) -> dict[str, Any]:
-    """The values of TRUTH for a clip's map (T,H,W), or None; None where no frame has a number."""
-    row: dict[str, Any] = {**dict.fromkeys(TRUTH), "known": interval_mask(truth, num_frames).astype(int).tolist()}
-    if heat_map is None:
-        return row
-    heat_map = np.asarray(heat_map, dtype=np.float64)
-    boxes = [[box for _, box in named] for named in frame_boxes(truth, num_frames)]
-    frames = np.array([bool(of_frame) for of_frame in boxes]) & (heat_map.sum(axis=(1, 2)) > 0)
-    shares = {"in_boxes": measures.share_in_boxes(heat_map, boxes),
-              "pointing": measures.pointing_in_space(heat_map, boxes),
-              "boxes_share": measures.share_in_boxes(np.ones_like(heat_map), boxes)}
-    return row | measures.blob_means(heat_map) | {
-        name: measures.finite_mean(values[frames]) for name, values in shares.items()}
-
-
 def _describe_run(folder: str | Path) -> dict[str, Any]:
     """What made a results folder, with its flavour, network and seed; ValueError where it cannot be recorded."""
     run = results.read_run(folder)
@@ -111,8 +89,6 @@ def _describe_run(folder: str | Path) -> dict[str, Any]:
     if kind not in FLAVOURS or name not in MODELS or seed is None:
         raise ValueError(f"{folder}: expected data of kind {' or '.join(FLAVOURS)}, i3d or clstm, and weights whose "
                          f"record says their seed, got {kind!r}, {name!r} and training seed {seed!r}")
-    if not run["search"]["maps"]:
-        raise ValueError(f"{folder}: expected heat maps, got none; explain with maps=True")
     return {"flavour": FLAVOURS[kind], "model": name, "seed": int(seed),
             **{key: run[key] for key in ("recipe", "search", "shards", "batch_size", "versions")},
             "data": {key: value for key, value in run["data"].items() if key != "root"},
@@ -138,17 +114,3 @@ def _check_alike(runs: Sequence[Mapping[str, Any]], rows: Sequence[Sequence[Mapp
 def _plain(table: Any) -> list[dict[str, Any]]:
     """The rows of a data frame, None where there is no value."""
     return table.astype(object).where(table.notna(), None).to_dict("records")
-
-
-def _rows(folder: str | Path, run: Mapping[str, Any], roots: Mapping[str, str | Path]) -> list[dict[str, Any]]:
-    """The record's rows of a results folder."""
-    found, rows = results.read(folder), []
-    data, key = found.run["data"], {name: run[name] for name in ("flavour", "model", "seed")}
-    root = roots.get(data["kind"], data["root"])
-    samples = open_dataset(data["kind"], root, data["split"], data["num_frames"], data["size"]).samples
-    truths = {sample.id: sample.meta.get("truth") for sample in samples}
-    for row, heat_map in zip(_plain(found.table), found.maps, strict=True):
-        if (truth := truths.get(row["id"])) is None:
-            raise ValueError(f"{root}: expected the truth of clip {row['id']}, got none; record the embedded data")
-        rows.append(row | key | against_truth(heat_map, truth, data["num_frames"]))
-    return rows

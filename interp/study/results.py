@@ -30,12 +30,14 @@ from interp.core.inference import model_name
 from interp.core.masks import Stop
 from interp.core.windows import penalty, score_masks
 from interp.data import VideoError, to_clip
+from interp.data.truth import frame_boxes, interval_mask
 from interp.io import atomic_path, atomic_write
 from interp.models.weights import weights_hash
-from interp.study import import_extra, read_json
+from interp.study import import_extra, measures, read_json
 from interp.training.log import versions
 
-COLUMNS = {  # for each clip; where it could not be explained, all from `guess` to `map` are null
+TRUTH = ("blobs", "blob_size", "blob_distance", "in_boxes", "pointing", "boxes_share")
+COLUMNS = {  # for each clip; where it could not be explained, all from `guess` to `map` but `known` are null
     "index": "int32", "id": "string",  # of the clip in its dataset
     "label": "int32", "label_name": "string", "target": "int32",  # the dataset's class, and its number in the model
     "guess": "int32", "P": "string", "explained": "int32",  # the predicted class; the one that all below is about
@@ -44,6 +46,7 @@ COLUMNS = {  # for each clip; where it could not be explained, all from `guess` 
     "loss": "float64", "steps": "int32", "first_loss": "float64", "last_loss": "float64",  # of a search by gradient
     "forwards": "int32", "bound": "float64", "proven": "bool_",  # of an exact one: clips scored, and as in ExactResult
     "kept": "float64",  # of an exact one: the score with all frames frozen but the mask's
+    "known": "frames", **dict.fromkeys(TRUTH, "float64"),  # of a generated clip the known interval; `map_means`
     "map": "int32", "seconds": "float64", "error": "string",  # place in the shard's array; its time, shared equally
 }
 _IGNORED = "data.root data.missing data.split_pattern model.name model.file model.trained_with model.training".split()
@@ -167,18 +170,22 @@ def choose(dataset: Any, limit: int | None, seed: int) -> list[int]:
 def explain_clips(model: nn.Module, dataset: Any, indices: Sequence[int], recipe: recipes.MaskRecipe,
                   search: Mapping[str, Any], *, workers: int = 1, on_error: str = "raise", **options) -> list[dict]:
     """Rows of some clips, explained as `search` (of a run.json) says; options: batch_size and progress."""
-    started, names, rows = time.perf_counter(), list(getattr(model, "classes", None) or dataset.classes), []
+    started, names = time.perf_counter(), list(getattr(model, "classes", None) or dataset.classes)
+    rows, boxes = [], {}
     for index in indices:
         sample = dataset.samples[index]
         label_name = None if sample.label is None else dataset.classes[sample.label]
         rows.append({"index": index, "id": sample.id, "label": sample.label, "label_name": label_name,
                      "target": names.index(label_name) if label_name in names else None})
+        if truth := sample.meta.get("truth"):
+            rows[-1]["known"] = interval_mask(truth, dataset.num_frames).astype(int).tolist()
+            boxes[index] = [[box for _, box in frame] for frame in frame_boxes(truth, dataset.num_frames)]
     try:
         with ThreadPoolExecutor(workers) as pool:
             clips = list(pool.map(lambda index: to_clip(dataset[index][0]), indices))
         if len({clip.shape for clip in clips}) > 1:
             raise ValueError("expected clips of one size, got several; open the dataset with size=(height, width)")
-        _explain_rows(model, rows, torch.stack(clips), recipe, search, **options)
+        _explain_rows(model, rows, torch.stack(clips), boxes, recipe, search, **options)
     except (VideoError, OSError, ValueError) as error:
         bad_clip = isinstance(error, VideoError | OSError) or "score is not finite for clip" in str(error)
         if on_error == "raise" or not bad_clip:
@@ -190,8 +197,8 @@ def explain_clips(model: nn.Module, dataset: Any, indices: Sequence[int], recipe
     return [{**row, "seconds": (time.perf_counter() - started) / len(rows)} for row in rows]
 
 
-def _explain_rows(model, rows, clips, recipe, search, batch_size=None, progress: bool = False) -> None:
-    """Complete the rows of the clips (B,C,T,H,W)."""
+def _explain_rows(model, rows, clips, boxes, recipe, search, batch_size=None, progress: bool = False) -> None:
+    """Complete the rows of the clips (B,C,T,H,W); boxes: by their indices, of what acts in each frame."""
     ids, kind, exact = [row["id"] for row in rows], search["perturbation"], search["method"] == "exact"
     targets = torch.tensor([-1 if row["target"] is None else row["target"] for row in rows])
     options = {key: search[key] for key in ("method", "explained_class", "weights", "layer", "align", "start")}
@@ -207,6 +214,7 @@ def _explain_rows(model, rows, clips, recipe, search, batch_size=None, progress:
     for i, (row, each) in enumerate(zip(rows, explanations, strict=True)):
         first, last = float(each.losses[0]), float(each.losses[-1])
         row |= {key: getattr(each, key) for key in "guess P explained OS FS RS CS bound proven".split()}
+        row |= measures.map_means(each.map, boxes.get(row["index"]))
         row |= {"mask": each.mask.tolist(), "frozen": float(frozen[i]), "loss": last if exact else float(losses[i]),
                 "map": each.map.half().numpy() if search["maps"] else None}
         row |= {"forwards": each.steps, "kept": float(scores[i])} if exact else {
