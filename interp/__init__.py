@@ -13,23 +13,19 @@ from importlib import import_module
 __version__ = "0.2.0"
 
 # Public name -> module that defines it. Imported at first use, so that `import interp` does not wait for torch.
-_HOMES = {
-    name: module
-    for module, names in {
-        "core.exact": "best_masks ExactResult",
-        "core.explanation": "explain Explanation",
-        "core.gradcam": "grad_cam normalise",
-        "core.masks": "find_masks MaskResult Stop",
-        "core.windows": "best_windows penalty total_variation",
-        "data": "open_dataset read_clip probe to_clip Sample VideoDataset VideoInfo DataError VideoError",
-        "models": "I3D CLSTM build load",
-        "recipes": "MaskRecipe TrainRecipe",
-        "study.curve": "curve",
-        "training": "train TrainingError",
-        "training.evaluate": "evaluate",
-    }.items()
-    for name in names.split()
-}
+_HOMES = {name: module for module, names in {
+    "core.exact": "best_masks ExactResult",
+    "core.explanation": "explain Explanation",
+    "core.gradcam": "grad_cam normalise",
+    "core.masks": "find_masks MaskResult Stop",
+    "core.windows": "best_windows penalty total_variation",
+    "data": "open_dataset read_clip probe to_clip Sample VideoDataset VideoInfo DataError VideoError",
+    "models": "I3D CLSTM build load",
+    "recipes": "MaskRecipe TrainRecipe",
+    "study.curve": "curve",
+    "training": "train TrainingError",
+    "training.evaluate": "evaluate",
+}.items() for name in names.split()}
 _MODULES = {name: name for name in "cli core data models recipes show study training widgets".split()}
 _MODULES["perturb"] = "core.perturb"
 __all__ = ["__version__", *_HOMES, *_MODULES]

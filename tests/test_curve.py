@@ -6,7 +6,8 @@ from test_exact import all_masks, toy
 from torch import nn
 
 from interp.core import perturb
-from interp.study.curve import curve, deletion_insertion, kept
+from interp.core.windows import score_masks
+from interp.study.curve import curve, deletion_insertion
 
 
 @pytest.mark.parametrize("perturbation", ["freeze", "reverse"])
@@ -51,7 +52,8 @@ def test_need_and_sufficiency_by_hand():
     clips = torch.arange(4, dtype=torch.float64).view(1, 1, 4, 1, 1) / 4
     high, low = torch.tensor([8.0, 0.0], dtype=torch.float64).sigmoid()
     masks = torch.tensor([[0.0, 0, 1, 0], [1, 1, 0, 1]])
-    torch.testing.assert_close(kept(model, clips.expand(2, -1, -1, -1, -1), masks, 0), torch.stack([high, low]))
+    kept = score_masks(model, clips.expand(2, -1, -1, -1, -1), 1 - masks, torch.tensor([0, 0]))
+    torch.testing.assert_close(kept, torch.stack([high, low]))
     deletion, insertion = deletion_insertion(model, clips, torch.tensor([[0.1, 0.2, 0.9, 0.3]]), 0)
     torch.testing.assert_close(insertion[0], torch.stack([low, high, high, high, high]))
     assert deletion.shape == (1, 5) and deletion[0, 0] == high and deletion[0, 4] == low
@@ -63,5 +65,3 @@ def test_errors():
     model, clips = toy(4, 2)
     with pytest.raises(ValueError, match="expected one of freeze"):
         curve(model, clips, perturbation="melt")
-    with pytest.raises(ValueError, match="expected a tensor"):
-        kept(model, clips[0], torch.ones(1, 4))

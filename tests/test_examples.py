@@ -4,8 +4,7 @@ import numpy as np
 import torch
 
 from interp.data import VideoDataset
-from interp.data.motion import CLASSES
-from interp.study.examples import first_right, first_wrong, short_name
+from interp.study.examples import first_right, first_wrong
 
 
 class Dataset(VideoDataset):
@@ -58,11 +57,3 @@ def test_first_clip_that_some_model_guesses_wrong():
     assert first_wrong([Reader()], dataset) == [2]  # classes 1 and 2 have none
     assert first_wrong([Reader(), Reader(shift=1)], dataset) == [1]
     assert first_wrong([Reader()], dataset, tries=2) == []
-
-
-def test_short_names_are_short_and_still_tell_classes_apart():
-    assert short_name("Pretending to take something from somewhere") == "Pretending to take"
-    assert short_name("Turning the camera left while filming something") == "Turning camera left"
-    assert short_name("something") == "Something"
-    assert len({short_name(name) for name in CLASSES}) == len(CLASSES)
-    assert max(len(short_name(name)) for name in CLASSES) <= 24

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from interp.data.motion import render_clip
-from interp.data.truth import frame_boxes, frame_times, interval_frames, interval_mask
+from interp.data.truth import frame_boxes, interval_frames, interval_mask
 
 HAND = {
     "fps": 10, "frames": 20, "interval": [0.6, 1.2], "camera": [[0, 0]] * 20,
@@ -14,7 +14,6 @@ HAND = {
 
 def test_frames_in_the_interval_by_hand():
     # Ten of twenty frames: 0, 2, 4, ... at 0.0, 0.2, 0.4, ... seconds; both ends belong to the interval.
-    assert frame_times(HAND, 10).tolist() == pytest.approx([0.2 * i for i in range(10)])
     assert interval_mask(HAND, 10).tolist() == [0, 0, 0, 1, 1, 1, 1, 0, 0, 0]
     assert interval_frames(HAND, 10) == (3, 7)
 

@@ -8,11 +8,9 @@ Writes RUN/checks/checks.json (or into --out) after each check. The same command
 
 import argparse
 import contextlib
-import hashlib
 from pathlib import Path
 
 from interp.cli import options
-from interp.models.weights import SHIPPED
 from interp.study import results, sanity
 
 HELP = "sanity checks of a results folder"
@@ -23,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="RUN", help="a results folder, as explain --data writes it")
     parser.add_argument("--only", nargs="+", choices=tuple(sanity.CHECKS), help="some of the checks (all)")
     parser.add_argument("--out", metavar="DIR", help="where the checks go (RUN/checks)")
-    parser.add_argument("--model", help="the weights of RUN: a .safetensors file (default: the shipped ones)")
+    parser.add_argument("--model", help="weights of RUN, a .safetensors file (default: the shipped ones)")
     parser.add_argument("--root", metavar="DIR", help="the dataset's folder, if it has moved")
     options.add_machine(parser)
 
@@ -31,11 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the checks and print their verdicts. ValueError for wrong options."""
     about, out = results.read_run(args.folder), args.out or Path(args.folder) / "checks"
-    digests = {hashlib.sha256(path.read_bytes()).hexdigest(): str(path) for path in SHIPPED.glob("*.safetensors")}
-    if not (path := args.model or digests.get(about["model"].get("file"))):
-        raise ValueError(f"{args.folder} was made with the model {about['model']['name']!r}, which is not shipped; "
-                         "give its .safetensors file as --model")
-    (model,) = options.load_models(path, args.device).values()
+    (model,) = options.load_models(args.model or about["model"]["name"], args.device).values()
     data, size = about["data"], about["data"]["size"]
     args.data, args.root, args.on_error = data.get("kind"), args.root or data.get("root"), "skip"
     args.split_pattern = data.get("split_pattern")
@@ -46,8 +40,7 @@ def run(args: argparse.Namespace) -> int:
     sample = sanity.open_run(args.folder, model, dataset, train=train_set)
     report = sanity.run(sample, out, args.only, progress=True, workers=args.workers)
     for name, check in report["checks"].items():
-        for part, verdict in check["verdicts"].items():
-            print(f"{name:13} {part:5}  {verdict['word']}")
+        print(*(f"{name:13} {part:5}  {verdict['word']}" for part, verdict in check["verdicts"].items()), sep="\n")
     for name, reason in report["left_out"].items():
         print(f"{name:13} left out: {reason}")
     print(f"{len(report['checks'])} checks of {len(sample.ids)} clips, in {out}")

@@ -3,8 +3,7 @@
     python -m interp explain holiday.mp4 --model both --out explanations
     python -m interp explain --data something --root DIR --model runs/i3d/best.safetensors --out RUN
 
-A video gives NAME_MODEL.gif for each model and one NAME.json. A file that cannot be read gets one line on stderr; the
-others are still explained, and the exit code is 2. A dataset gives a results folder; see `interp.study.results`.
+A video gives NAME_MODEL.gif for each model and one NAME.json; a dataset a results folder, see `interp.study.results`.
 """
 
 import argparse

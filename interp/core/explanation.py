@@ -45,20 +45,10 @@ class Explanation:
     bound: float | None = None  # exact: no binary mask has a lower loss
     proven: bool | None = None  # exact: the mask is the best of all; None after a gradient search
 
-    @property
-    def P(self) -> str:
-        """Name of the predicted class."""
-        return self.class_name(self.guess)
-
-    @property
-    def binary_mask(self) -> Tensor:
-        """The mask at the display threshold, bool (T,)."""
-        return self.mask > self.recipe.snap
-
-    @property
-    def gap(self) -> float | None:
-        """By how much another binary mask could be better; None after a gradient search."""
-        return None if self.bound is None else float(self.losses[-1]) - self.bound
+    P = property(lambda self: self.class_name(self.guess), doc="Name of the predicted class.")
+    binary_mask = property(lambda self: self.mask > self.recipe.snap, doc="The mask at the display threshold (T,).")
+    gap = property(lambda self: None if self.bound is None else float(self.losses[-1]) - self.bound,
+                   doc="By how much another binary mask could be better; None after a gradient search.")
 
     def class_name(self, index: int) -> str:
         """Name of class `index`, or "class 7" where the model has no names."""

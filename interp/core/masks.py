@@ -50,10 +50,8 @@ class MaskResult:
     starts: Tensor  # (B, T) the logits at the start
     path: Tensor | None = None  # (B, iterations+1, T) the mask before each step and at the end, if kept
 
-    @property
-    def binary_masks(self) -> Tensor:
-        """The masks (B,T) of zeros and ones, at recipe.snap."""
-        return (self.masks > self.recipe.snap).to(self.masks.dtype)
+    binary_masks = property(lambda self: (self.masks > self.recipe.snap).to(self.masks.dtype),
+                            doc="The masks (B,T) of zeros and ones, at recipe.snap.")
 
 
 def find_masks(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] | int | None = None,

@@ -32,10 +32,8 @@ class WindowResult:
     perturbation: str
     recipe: MaskRecipe
 
-    @property
-    def starts(self) -> Tensor:
-        """The best windows as logits (B,T), to start a gradient search from."""
-        return (2 * self.masks - 1) * self.recipe.start_logit
+    starts = property(lambda self: (2 * self.masks - 1) * self.recipe.start_logit,
+                      doc="The best windows as logits (B,T), to start a gradient search from.")
 
 
 def total_variation(masks: Tensor, beta: float = 3) -> Tensor:

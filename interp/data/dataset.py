@@ -77,10 +77,8 @@ class VideoDataset(Dataset):
     def __repr__(self) -> str:
         return f"VideoDataset({self.name}: {len(self)} clips, {len(self.classes)} classes)"
 
-    @property
-    def labels(self) -> np.ndarray:
-        """int64 (N,), -1 where a clip has no label."""
-        return np.array([-1 if sample.label is None else sample.label for sample in self.samples], np.int64)
+    labels = property(lambda self: np.array([-1 if s.label is None else s.label for s in self.samples], np.int64),
+                      doc="int64 (N,), -1 where a clip has no label.")
 
     def subset(self, indices: Iterable[int]) -> "VideoDataset":
         """The same dataset with only the samples at `indices`."""
@@ -102,9 +100,8 @@ def check_root(root: str | Path, split: str, splits: Iterable[str]) -> Path:
     """The dataset's folder as a Path; ValueError for an unknown split, DataError where there is no folder."""
     if split not in splits:
         raise ValueError(f"expected split to be one of {', '.join(splits)}, got {split!r}")
-    root = Path(root)
-    if not root.is_dir():
-        raise DataError(root, "is no folder" if root.exists() else "there is no such folder")
+    if not (root := Path(root)).is_dir():
+        raise DataError(root, "is not a folder" if root.exists() else "there is no such folder")
     return root
 
 
@@ -119,15 +116,11 @@ def read_json(path: str | Path):
 
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
-    except FileNotFoundError:
-        reason = "there is no such file"
-    except UnicodeDecodeError as error:
-        reason = f"is not UTF-8 text (byte {error.start})"
-    except json.JSONDecodeError as error:
-        reason = f"is not JSON: {error.msg} in line {error.lineno}, column {error.colno}"
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(path, f"is not JSON: {error}") from None
     except OSError as error:
-        reason = f"cannot be read: {error.strerror}"
-    raise DataError(path, reason)
+        absent = isinstance(error, FileNotFoundError)
+        raise DataError(path, "there is no such file" if absent else f"cannot be read: {error.strerror}") from None
 
 
 def drop_missing(samples: list[Sample], name: str, root: Path, on_error: str) -> tuple[list[Sample], dict[str, int]]:

@@ -14,15 +14,10 @@ import numpy as np
 from interp.data.video import even_indices
 
 
-def frame_times(truth: Mapping, num_frames: int = 16) -> np.ndarray:
-    """The moments (T,) in seconds at which the clip's T frames were taken."""
-    return even_indices(truth["frames"], num_frames) / truth["fps"]
-
-
 def interval_mask(truth: Mapping, num_frames: int = 16) -> np.ndarray:
     """float32 (T,): 1 for each frame taken while the action goes on, its start and end included."""
     start, end = truth["interval"]
-    times = frame_times(truth, num_frames)
+    times = even_indices(truth["frames"], num_frames) / truth["fps"]
     return ((times >= start - 1e-4) & (times <= end + 1e-4)).astype(np.float32)  # seconds have four decimals
 
 
@@ -34,9 +29,8 @@ def interval_frames(truth: Mapping, num_frames: int = 16) -> tuple[int, int]:
     """
     on = np.flatnonzero(interval_mask(truth, num_frames))
     if not len(on):
-        raise ValueError(
-            f"expected a frame in the interval {truth['interval']} seconds, got none of {num_frames}; take more frames"
-        )
+        raise ValueError(f"expected a frame in the interval {truth['interval']} seconds, got none of {num_frames}; "
+                         "take more frames")
     return int(on[0]), int(on[-1]) + 1
 
 
@@ -45,7 +39,5 @@ def frame_boxes(truth: Mapping, num_frames: int = 16) -> list[list[tuple[str, tu
 
     A box is (x0, y0, x1, y1) in 0..1 of the picture. Empty where only the camera acts.
     """
-    return [
-        [(item["name"], tuple(item["box"][i])) for item in truth["objects"] if item["box"][i] is not None]
-        for i in even_indices(truth["frames"], num_frames)
-    ]
+    return [[(item["name"], tuple(item["box"][i])) for item in truth["objects"] if item["box"][i] is not None]
+            for i in even_indices(truth["frames"], num_frames)]

@@ -11,6 +11,7 @@ import os
 import stat
 import warnings
 from bisect import bisect_right
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, groupby, islice
@@ -115,7 +116,7 @@ def read_with_notes(path, num_frames=16, size=None, start=None, end=None, *, sho
             return first + np.minimum(np.arange(num_frames), length - 1)
         return first + even_indices(length, num_frames)
 
-    with _Video(path) as video:
+    with closing(_Video(path)) as video:
         pictures, indices, count = video.read(choose, end)
         damaged, hdr = video.damaged, _HDR.get(video.stream.codec_context.color_trc)
     length = (count if end is None else min(end, count)) - first
@@ -143,7 +144,7 @@ def resize(frames, size):
 
 def probe(path):
     """The VideoInfo of a file, decoded as far as it takes to be right; VideoError where it is no video."""
-    with _Video(path) as video:
+    with closing(_Video(path)) as video:
         pictures, _, count = video.read(lambda count: np.arange(min(count, 1)), None)
         stream, aspect = video.stream, float(video.stream.sample_aspect_ratio or 1) or 1.0
         rate = stream.average_rate or stream.guessed_rate or 0
@@ -163,13 +164,10 @@ class _Video:
 
     def __init__(self, path):
         self.path, self.damaged, self.sideways, self.graphs = _check_path(path), False, False, {}
-
-    def __enter__(self):
         self._open()
         self._look()
-        return self
 
-    def __exit__(self, *_):
+    def close(self):
         self.container.close()
 
     def _open(self):
@@ -339,12 +337,10 @@ class _Video:
 
 
 def _check_size(size):
-    if size is None:
-        return None
-    height, width = (size, size) if np.isscalar(size) else size
-    if int(height) != height or int(width) != width or height < 1 or width < 1:
+    sides = () if size is None else (size, size) if np.isscalar(size) else tuple(size)
+    if len(sides) not in (0, 2) or any(int(side) != side or side < 1 for side in sides):
         raise ValueError(f"expected size (height, width) in pixels, or one number for both, got {size}")
-    return int(height), int(width)
+    return tuple(map(int, sides)) or None
 
 
 def _check_path(path):
@@ -352,13 +348,13 @@ def _check_path(path):
     path = Path(path)
     try:
         info = path.stat()
+    except FileNotFoundError:
+        raise VideoError(path, "there is no such file") from None
     except (OSError, ValueError) as error:
-        absent = isinstance(error, FileNotFoundError)
-        reason = "there is no such file" if absent else f"cannot be opened: {getattr(error, 'strerror', None) or error}"
-        raise VideoError(path, reason) from None
-    reasons = {"is a folder, not a video": stat.S_ISDIR(info.st_mode),
-               "is not an ordinary file": not stat.S_ISREG(info.st_mode),
-               "is empty": info.st_size == 0, "may not be read by this user": not os.access(path, os.R_OK)}
-    if reason := next((reason for reason, applies in reasons.items() if applies), None):
-        raise VideoError(path, reason)
+        raise VideoError(path, f"cannot be opened: {getattr(error, 'strerror', None) or error}") from None
+    for reason, applies in {"is a folder, not a video": stat.S_ISDIR(info.st_mode),
+                            "is not an ordinary file": not stat.S_ISREG(info.st_mode), "is empty": info.st_size == 0,
+                            "may not be read by this user": not os.access(path, os.R_OK)}.items():
+        if applies:
+            raise VideoError(path, reason)
     return path

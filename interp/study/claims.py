@@ -34,19 +34,11 @@ class Claim:
     models: tuple[str, str] = ("i3d", "clstm")
     chance: str | None = None  # the measure that gives the second number, for a claim about chance
 
-    @property
-    def measure(self) -> measures.Measure:
-        return measures.MEASURES[self.key]
-
-    @property
-    def embedded(self) -> str:
-        """The words of the claim about the embedded flavour of its data."""
-        return self.words.replace(STARTS[self.dataset], EMBEDDED[self.dataset])
-
-    @property
-    def names(self) -> tuple[str, str]:
-        """The names of the two numbers."""
-        return NAMES[self.models[0]], "chance" if self.chance else NAMES[self.models[1]]
+    measure = property(lambda self: measures.MEASURES[self.key])
+    embedded = property(lambda self: self.words.replace(STARTS[self.dataset], EMBEDDED[self.dataset]),
+                        doc="The words of the claim about the embedded flavour of its data.")
+    names = property(lambda self: (NAMES[self.models[0]], "chance" if self.chance else NAMES[self.models[1]]),
+                     doc="The names of the two numbers.")
 
 
 # The numbers of a claim, of the clips that have both: those of each seed (S,N) and their means (N,), the clips' classes

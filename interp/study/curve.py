@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from interp.core.exact import MaskOrder
 from interp.core.inference import check_clips, predict_targets
-from interp.core.windows import score_masks, score_table, windows
+from interp.core.windows import score_table, windows
 from interp.recipes import SOMETHING_MASK
 
 FRAMES = dataclasses.replace(SOMETHING_MASK, name="frames", lambda1=1.0, lambda2=0.0)  # a mask costs its frames
@@ -49,13 +49,6 @@ def curve(model: nn.Module, clips: Tensor, targets=None, perturbation: str = "fr
     lowest = torch.where(allowed, scores[:, None], original[:, None, None])
     proven = torch.tensor([order.count(k + 1) <= budget for k in range(numbers)], device=clips.device)
     return CurveResult(lowest[..., :len(runs)].amin(2), lowest.amin(2), proven, targets)
-
-
-def kept(model: nn.Module, clips: Tensor, masks: Tensor, targets=None, *, batch_size: int | None = None) -> Tensor:
-    """The score (B,) when only the frames under binary masks (B,T) move and all others are frozen: do they suffice?"""
-    clips = check_clips(model, clips)
-    targets, _ = predict_targets(model, clips, targets, batch_size, None)
-    return score_masks(model, clips, 1 - masks.to(clips), targets, FRAMES, "freeze", batch_size)
 
 
 def deletion_insertion(model: nn.Module, clips: Tensor, importance: Tensor, targets=None, *,

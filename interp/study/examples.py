@@ -21,15 +21,6 @@ def first_wrong(models: Sequence[nn.Module], dataset: VideoDataset, tries: int |
     return [index for index in wrong if index is not None]
 
 
-def short_name(label: str) -> str:
-    """A label without the words that many share: "Moving something up" gives "Up"."""
-    everywhere = "moving something so they each other while filming and the".split()
-    words = [word for word in label.split() if word.lower() not in everywhere]
-    while words and words[-1].lower() in "in from somewhere to with".split():
-        words.pop()
-    return (short := " ".join(words) or label)[:1].upper() + short[1:]
-
-
 def _by_class(dataset: VideoDataset, tries: int | None) -> list[list[int]]:
     labels = dataset.labels
     return [(labels == label).nonzero()[0][:tries].tolist() for label in sorted({*labels.tolist()} - {-1})]

@@ -60,9 +60,7 @@ class Results:
     maps: list[np.ndarray | None]  # of each clip, read from disk when used: float16 (T,H,W) in [0,1]
     run: dict[str, Any]  # run.json
 
-    @property
-    def finished(self) -> bool:
-        return len(self.table) == self.run["data"]["clips"]
+    finished = property(lambda self: len(self.table) == self.run["data"]["clips"], doc="Whether every clip is there.")
 
 
 def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.MaskRecipe | None = None, *,

@@ -52,11 +52,9 @@ class EvaluationSample:
     seed = property(lambda self: self.about.get("seed", 0), doc="The seed of all that the checks draw.")
     binary_masks = property(lambda self: (self.masks > self.recipe.snap).float(), doc="(B,T) of zeros and ones.")
 
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The arguments that all searches take."""
-        return {"model": self.model, "clips": self.clips, "targets": self.explained, "recipe": self.recipe,
-                "batch_size": self.batch_size, "ids": self.ids}
+    arguments = property(lambda self: {
+        "model": self.model, "clips": self.clips, "targets": self.explained, "recipe": self.recipe,
+        "batch_size": self.batch_size, "ids": self.ids}, doc="The arguments that all searches take.")
 
     def scores(self, masks: Tensor, perturbation: str = "freeze") -> Tensor:
         """Score (B,) of each clip under its own mask (B,T), or (B,N) under its own masks (B,N,T)."""
@@ -72,10 +70,7 @@ class EvaluationSample:
                   else {"start": "best-window", "stop": True})
         return find_masks(**self.arguments | method | changes).masks.float()
 
-    @cached_property
-    def unchanged(self) -> Tensor:
-        """Masks (B,T) of a search with nothing changed."""
-        return self.search()
+    unchanged = cached_property(lambda self: self.search())  # masks (B,T) of a search with nothing changed
 
     def maps(self, model: nn.Module | None = None, targets: Tensor | None = None) -> Tensor:
         """Grad-CAM maps (B,T',H',W') in [0,1]."""
