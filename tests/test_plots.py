@@ -114,7 +114,7 @@ def test_lines_differ_in_form_too_and_figures_are_opaque():
     with mpl.rc_context():
         plots.style()
         forms = [str(line["linestyle"]) for line in mpl.rcParams["axes.prop_cycle"]]
-        assert len(set(forms)) == len(forms) == 6
+        assert len(set(forms)) == len(forms) == 5
         content = io.BytesIO()
         plots.curves([{"epoch": k, "val_loss": 1 / k, "val_top1": 0.5} for k in (1, 2)]).savefig(content)
     assert np.asarray(Image.open(content).convert("RGBA"))[..., 3].min() == 255

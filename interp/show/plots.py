@@ -14,15 +14,15 @@ import torch
 
 from interp.training import log as training_log
 
-CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+CYCLE = ("#000000", "#56B4E9", "#CC79A7", "#E69F00", "#7F7F7F")  # of all that COLOURS does not name
 COLOURS = {"i3d": "#0072B2", "clstm": "#D55E00", "truth": "#009E73", "on": "#5B1A8B", "off": "#555555"}
 WIDTH = 7.2  # inches; a book page's column
 MARKS = ("o", "s", "^", "D")
-_STAGES = {"convolution": (CYCLE[0], None), "ConvLSTM": (CYCLE[0], None), "max pooling": (CYCLE[5], "////"),
-           "Inception": (CYCLE[2], None), "pooling, normalisation": (CYCLE[5], "////"),
-           "classifier": (CYCLE[3], "....")}  # kind of stage: colour, hatch
-_VERDICTS = {"supported": ("o", "#0072B2", "#0072B2"), "contradicted": ("X", "#D55E00", "#D55E00"),
-             "not decided": ("o", "#555555", "white")}  # verdict: mark, colour, filling
+_STAGES = {"convolution": (CYCLE[1], None), "ConvLSTM": (CYCLE[1], None), "max pooling": (CYCLE[3], "////"),
+           "Inception": (CYCLE[2], None), "pooling, normalisation": (CYCLE[3], "////"),
+           "classifier": (CYCLE[4], "....")}  # kind of stage: colour, hatch
+_VERDICTS = {"supported": ("o", CYCLE[0], CYCLE[0]), "contradicted": ("X", CYCLE[2], CYCLE[2]),
+             "not decided": ("o", CYCLE[4], "white")}  # verdict: mark, colour, filling
 _STYLE = Path(__file__).parent / "static" / "book.mplstyle"
 
 
@@ -48,7 +48,8 @@ def curves(log):
             (scores, "val_top1", "validation", "-"), (scores, "train_accuracy", "training", "--"),
             (scores, "val_top1_reversed", "validation, input reversed", ":"),
         )
-        for (name, lines), colour in zip(logs.items(), CYCLE * len(logs), strict=False):
+        for name, lines in logs.items():
+            colour = COLOURS.get({"I3D": "i3d", "C-LSTM": "clstm"}.get(name), CYCLE[0])
             for axes, key, words, dashes in parts:
                 points = [(line["epoch"], line[key]) for line in lines if line.get(key) is not None]
                 if points:
@@ -140,8 +141,8 @@ def cells(frame: np.ndarray, grids: Mapping[str, tuple[int, int]]):
 def f1_bars(forwards: Sequence[float], backwards: Sequence[float], classes: Sequence[str]):
     """Draw the F1 (K) of every class as two bars: clips played forwards, and reversed."""
     with _drawing((WIDTH, 0.42 * len(classes) + 1)) as (figure, ((axes,),)):
-        places, hollow = np.arange(len(classes)), {"color": "white", "edgecolor": CYCLE[1], "hatch": "////"}
-        axes.barh(places - 0.2, forwards, 0.38, color=CYCLE[0], label="as filmed")
+        places, hollow = np.arange(len(classes)), {"color": "white", "edgecolor": CYCLE[4], "hatch": "////"}
+        axes.barh(places - 0.2, forwards, 0.38, color=CYCLE[4], label="as filmed")
         axes.barh(places + 0.2, backwards, 0.38, label="reversed in time", **hollow)
         axes.set(yticks=places, yticklabels=[textwrap.fill(name, 36) for name in classes], xlim=(0, 1), xlabel="F1",
                  ylim=(len(classes) - 0.5, -0.5))
