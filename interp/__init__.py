@@ -26,8 +26,8 @@ _HOMES = {name: module for module, names in {
     "training": "train TrainingError",
     "training.evaluate": "evaluate",
 }.items() for name in names.split()}
-_MODULES = {name: name for name in "cli core data models recipes show study training widgets".split()}
-_MODULES["perturb"] = "core.perturb"
+_MODULES = {name: name for name in "cli core data models recipes show study training".split()}
+_MODULES |= {"perturb": "core.perturb", "widgets": "show.explorer"}
 __all__ = ["__version__", *_HOMES, *_MODULES]
 
 

@@ -5,7 +5,7 @@ import torch
 
 from interp import recipes
 from interp.models import build
-from interp.show.architecture import differences, layer_summary, stage_rows
+from interp.show.architecture import layer_summary, stage_rows
 
 
 def test_i3d_ends_at_the_published_map_sizes():
@@ -44,11 +44,9 @@ def test_stages_agree_with_the_real_network(recipe):
     assert sum(stage.parameters for stage in stages) == sum(p.numel() for p in model.parameters())
 
 
-def test_differences_name_defaults_too():
-    first = {"model": "i3d", "num_classes": 12, "width": 0.25}
-    assert differences(first, {"model": "i3d", "num_classes": 12}) == [("width", 0.25, 1.0)]
+def test_i3d_needs_a_clip_size():
     with pytest.raises(ValueError, match="give clip_size"):
-        layer_summary(first)
+        layer_summary({"model": "i3d", "num_classes": 12})
 
 
 def test_rows_hold_the_sizes_and_counts():

@@ -86,11 +86,6 @@ def test_missing_numbers_and_one_model(table):
             html.results_table([one], models)
 
 
-def test_addresses_hold_only_what_an_address_may():
-    assert html._addresses(["7", "7", "a b/ü", 'x"><', "7"]) == [
-        "clip-7", "clip-7--2", "clip-a-b-", "clip-x-", "clip-7--3"]  # fmt: skip
-
-
 ORDER = "all => all.filter(r => r.getClientRects().length).map(r => r.id.slice(5))"
 FILMS = "all => all.map(i => i.currentSrc === i.src)"  # true where the film, not its still, is shown
 

@@ -38,13 +38,13 @@ def test_curves_draw_logs_from_a_file_and_as_lines(tmp_path):
 
 
 def test_mask_bars_mark_on_frames_and_the_truth():
-    (axes,) = plots.mask_bars({"a": torch.tensor([0.1, 0.9, 0.4, 0.6])}, (1, 3.5)).axes
+    (axes,) = plots.mask_bars([("a", torch.tensor([0.1, 0.9, 0.4, 0.6]))], (1, 3.5)).axes
     bars = [patch for patch in axes.patches if round(patch.get_width(), 2) == 0.86]
     assert [round(bar.get_height(), 1) for bar in bars] == [0.1, 0.9, 0.4, 0.6]
     assert [bar.get_facecolor()[:3] == (1, 1, 1) for bar in bars] == [True, False, True, False]
     band = next(patch for patch in axes.patches if patch.get_hatch())
     assert (band.get_x(), band.get_x() + band.get_width()) == (1.5, 4.0)  # frames 2 to the middle of 4
-    two = plots.mask_bars(torch.rand(2, 4), (0, 2), names=["a", "a"])
+    two = plots.mask_bars([("a", torch.rand(4))] * 2, (0, 2))
     assert len(two.axes) == 2 and len(two.legends[0].get_texts()) == 3
 
 
@@ -52,7 +52,7 @@ def test_style_leaves_the_callers_settings_alone():
     import matplotlib.pyplot as plt
 
     with mpl.rc_context({"axes.facecolor": "black"}):
-        plots.mask_bars({"a": torch.rand(4)})
+        plots.mask_bars([("a", torch.rand(4))])
         assert mpl.rcParams["axes.facecolor"] == "black" and plt.get_fignums() == []
         plots.style()
         assert mpl.rcParams["axes.facecolor"] == "white" and mpl.rcParams["savefig.transparent"] is False

@@ -16,7 +16,7 @@ from interp.data import open_dataset  # noqa: E402
 from interp.data.motion import generate  # noqa: E402
 from interp.models import I3D, weights  # noqa: E402
 from interp.study import results, sanity  # noqa: E402
-from interp.study.sample import EvaluationSample, plain, seeded  # noqa: E402
+from interp.study.sample import EvaluationSample, of_rows, open_run, plain, seeded  # noqa: E402
 
 torch.set_num_threads(1)
 SHORT = recipes.MaskRecipe("short", lambda1=0.01, lambda2=0.02, iterations=4)
@@ -208,7 +208,7 @@ def test_permuted_labels_are_the_same_labels_shuffled(tiny):
 
 def test_all_checks_from_a_folder_to_a_file(tiny, tmp_path):
     model, train, validation, folder = tiny
-    sample = sanity.open_run(folder, model, validation, clips=2, train=train)
+    sample = open_run(folder, model, validation, clips=2, train=train)
     report = sanity.run(sample, tmp_path / "checks", clips=8, epochs=1)
     assert report == sanity.read(tmp_path / "checks") and report["left_out"] == {}
     assert list(report["checks"]) == list(sanity.CHECKS)
@@ -219,18 +219,18 @@ def test_all_checks_from_a_folder_to_a_file(tiny, tmp_path):
     labels = report["checks"]["labels"]
     assert labels["verdicts"]["masks"]["word"] == "not decided" and labels["numbers"]["train_clips"] == 8
     # checks.json alone, the model and the clips give the same values for a few of the clips
-    few = sanity.of_rows(report["about"], model, validation, clips=1)
+    few = of_rows(report["about"], model, validation, clips=1)
     for name in ("random", "rivals"):
         for key, values in plain(sanity.CHECKS[name](few)[1]).items():
             assert values[0] == pytest.approx(report["checks"][name]["clips"][key][0], abs=1e-3), (name, key)
-    without = sanity.run(sanity.open_run(folder, model, validation, clips=2), tmp_path / "other", ["labels"])
+    without = sanity.run(open_run(folder, model, validation, clips=2), tmp_path / "other", ["labels"])
     assert without["checks"] == {} and "training set" in without["left_out"]["labels"]
 
 
 def test_checks_of_an_exact_run_search_exactly(tiny, tmp_path):
     model, _, validation, _ = tiny
     results.write(tmp_path / "run", model, validation, SHORT, method="exact", budget=60, limit=2)
-    sample = sanity.open_run(tmp_path / "run", model, validation, clips=2)
+    sample = open_run(tmp_path / "run", model, validation, clips=2)
     assert torch.equal(sample.unchanged, sample.masks)  # binary, and the same as the run's
     report = sanity.run(sample, tmp_path / "checks", ["labels", "lambdas"])
     assert report["checks"]["lambdas"]["numbers"]["lambda1 halved"]["overlap"]["clips"] == 2
@@ -242,7 +242,7 @@ def test_an_interrupted_run_continues_with_the_check_that_was_cut(tiny, tmp_path
     names, search, calls = ["perturbations", "lambdas"], EvaluationSample.search, []
 
     def make(out):
-        return sanity.run(sanity.open_run(folder, model, validation, clips=3), out, names)["checks"]
+        return sanity.run(open_run(folder, model, validation, clips=3), out, names)["checks"]
 
     def interrupted(self, *args, **kwargs):
         calls.append(1)
@@ -265,18 +265,18 @@ def test_an_interrupted_run_continues_with_the_check_that_was_cut(tiny, tmp_path
 def test_wrong_models_clips_folders_and_files(tiny, tmp_path):
     model, train, validation, folder = tiny
     with pytest.raises(ValueError, match="masks of these weights"):
-        sanity.open_run(folder, I3D(12, width=0.125).eval(), validation)
+        open_run(folder, I3D(12, width=0.125).eval(), validation)
     with pytest.raises(ValueError, match="give the run's own data"):
-        sanity.open_run(folder, model, train)
+        open_run(folder, model, train)
     out = tmp_path / "random"
-    about = sanity.run(sanity.open_run(folder, model, validation, clips=2), out, ["random"])["about"]
+    about = sanity.run(open_run(folder, model, validation, clips=2), out, ["random"])["about"]
     with pytest.raises(ValueError, match="checks of another run"):
-        sanity.run(sanity.open_run(folder, model, validation, clips=3), out, ["random"])
+        sanity.run(open_run(folder, model, validation, clips=3), out, ["random"])
     with pytest.raises(ValueError, match="got weather"):
-        sanity.run(sanity.open_run(folder, model, validation, clips=2), out, ["weather"])
+        sanity.run(open_run(folder, model, validation, clips=2), out, ["weather"])
     about["clips"][1]["OS"] += 0.5
     with pytest.raises(ValueError, match="expected the run's score"):
-        sanity.of_rows(about, model, validation)
+        of_rows(about, model, validation)
     with pytest.raises(ValueError, match="expected finished checks"):
         sanity.read(tmp_path)
     for content, message in (('{"format": 1, "checks"', "is not JSON"), ('{"format": 9}', "format 1")):

@@ -11,7 +11,7 @@ import contextlib
 from pathlib import Path
 
 from interp.cli import options
-from interp.study import results, sanity
+from interp.study import results, sample, sanity
 
 HELP = "sanity checks of a results folder"
 
@@ -37,11 +37,11 @@ def run(args: argparse.Namespace) -> int:
     dataset, train_set = options.open_split(args, data.get("split", "validation"), *shape), None
     with contextlib.suppress(ValueError):  # not every dataset has a training split
         train_set = options.open_split(args, "train", *shape)
-    sample = sanity.open_run(args.folder, model, dataset, train=train_set)
-    report = sanity.run(sample, out, args.only, progress=True, workers=args.workers)
+    clips = sample.open_run(args.folder, model, dataset, train=train_set)
+    report = sanity.run(clips, out, args.only, progress=True, workers=args.workers)
     for name, check in report["checks"].items():
         print(*(f"{name:13} {part:5}  {verdict['word']}" for part, verdict in check["verdicts"].items()), sep="\n")
     for name, reason in report["left_out"].items():
         print(f"{name:13} left out: {reason}")
-    print(f"{len(report['checks'])} checks of {len(sample.ids)} clips, in {out}")
+    print(f"{len(report['checks'])} checks of {len(clips.ids)} clips, in {out}")
     return 0

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from interp.core import inference, perturb
 from interp.core.exact import ExactResult, search_exact
-from interp.core.windows import penalty, score_masks, score_table, score_windows, shared_stem
+from interp.core.windows import penalty, score_masks, score_table, score_windows
 from interp.recipes import SOMETHING_MASK, MaskRecipe
 
 METHODS = ("gradient", "exact")
@@ -136,14 +136,13 @@ def _descend(model, clips, targets, starts, recipe, perturbation, stop, ids, kee
     device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), clips.device)
     num, steps = len(clips), recipe.iterations
     clips, targets = clips.to(device), targets.to(device)
-    stem = shared_stem(model, clips)  # None: the clips are mixed and go through the whole model
+    stem = model.stem_for(clips) if hasattr(model, "stem_for") else None  # the first convolution, computed once
     inputs = stem.responses(clips) if stem else clips
     found = starts.clone().to(device)  # (B, T), the result of each clip
     losses = found.new_zeros(num, steps)
     path = found.sigmoid()[:, None].repeat(1, steps + 1, 1) if keep_path else found.new_zeros(num, 0)
     taken = torch.full((num,), steps)
-    least, mark, waited = found.new_full((3, num), torch.inf)
-    waited.zero_()
+    (least, mark), waited = found.new_full((2, num), torch.inf), found.new_zeros(num)
     rows = torch.arange(num, device=device)  # of the clips still in the batch
     z = found.clone().requires_grad_()
     adam = torch.optim.Adam([z], lr=recipe.learning_rate)

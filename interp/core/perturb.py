@@ -39,8 +39,7 @@ def time_mixing(name: str, masks: Tensor, threshold: float = RUN_THRESHOLD) -> T
     """The matrices W (B,T,T) of the perturbation `name` under masks (B,T), differentiable in the masks.
 
     Args:
-        name: one of `names()`.
-        masks: floats (B,T) in [0,1].
+        name: one of `names()`. masks: floats (B,T) in [0,1].
         threshold: a frame belongs to a run when its mask is above this; used by reverse and shuffle.
 
     Raises:

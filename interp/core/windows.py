@@ -90,17 +90,12 @@ def score_table(model: nn.Module, clips: Tensor, masks: Tensor, targets: Tensor 
     tables = []
     with inference.frozen_eval(model) as device, torch.no_grad():
         mixing = mixing.to(device or clips.device)
-        stem = shared_stem(model, clips) if len(mixing) >= STEM_FROM else None
+        stem = model.stem_for(clips) if len(mixing) >= STEM_FROM and hasattr(model, "stem_for") else None
         for row, clip in enumerate(clips.split(1)):
             source = stem.responses(clip) if stem else clip.to(mixing.device)
             table = inference.map_batches(model, partial(score, source=source), mixing, batch_size=batch_size)  # (N, K)
             tables.append(table if targets is None else table[:, targets[row]])
     return torch.stack(tables).to(clips.device)[:, place.to(clips.device)]
-
-
-def shared_stem(model: nn.Module, clips: Tensor):
-    """What `model.stem_for(clips)` computes once for all masks, its first convolution; None for most models."""
-    return model.stem_for(clips) if hasattr(model, "stem_for") else None
 
 
 def best_windows(model: nn.Module, clips: Tensor, perturbation: str = "freeze",

@@ -142,9 +142,9 @@ def drop_missing(samples: list[Sample], name: str, root: Path, on_error: str) ->
 
 
 def list_left_out(path: str | Path, clips: int, unreadable: Mapping[str, str], missing: Mapping[str, int]) -> str:
-    """Write the clips that are left out to a file, with lines "id<TAB>reason", and return one sentence with the counts.
+    """Write clips that are left out, of `clips`, as lines "id<TAB>reason"; returns one sentence with the counts.
 
-    clips: the dataset's clips; unreadable: {clip's id: reason}; missing: {file: clips lost with it}.
+    unreadable: {clip's id: reason}; missing: {file: clips lost with it}.
     """
     files = {file: f"there is no such file ({count} clip{'s' * (count > 1)})" for file, count in missing.items()}
     rows = [*unreadable.items(), *files.items()]

@@ -2,9 +2,8 @@
 
     ROOT/bend/daria_bend.avi, ROOT/bend/denis_bend.avi, ..., ROOT/walk/shahar_walk.avi
 
-The example is the Weizmann actions (Gorelick et al., PAMI 2007), where the videos of some actors are held out with a
-pattern such as "(lyova|moshe|shahar)_.*". Without a pattern a third of the videos is held out, chosen by a checksum of
-their names, so that a video never changes sides when others come or go.
+The example is the Weizmann actions (Gorelick et al., PAMI 2007), where "(lyova|moshe|shahar)_.*" holds some actors out.
+Without a pattern the checksums of their names hold out a third of the videos: none changes sides when others come.
 """
 
 import os
@@ -22,12 +21,10 @@ def open_folder(root, split="train", num_frames=16, size=None, *, split_pattern=
     """The VideoDataset of one split: "train", "validation" or "all". Ids are such as "bend/daria_bend.avi".
 
     No clip may be mirrored for augmentation, since nothing is known of the classes. Files in `root` itself, files whose
-    suffix is no video's, and names that begin with a dot are ignored. Arguments and errors are those of `open_dataset`.
+    suffix is no video's, and names that begin with a dot are ignored. Arguments and errors are those of `open_dataset`;
+    `on_error` has no effect, since a folder lists no files that are absent.
 
-    Args:
-        split_pattern: regular expression; a video whose file name, without its suffix, matches it from its start is
-            for validation, all others are for training.
-        on_error: without effect; a folder lists no files that are absent.
+    split_pattern: regular expression; the videos whose name, without its suffix, begins so are for validation.
     """
     root = check_root(root, split, SPLITS)
     try:

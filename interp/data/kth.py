@@ -26,8 +26,7 @@ def read_sequences(path):
     """The entries of 00sequences.txt: a list of (video name, subject, action, setting, [(first, last), ...]).
 
     Frames are numbered from 1, the last one included; a video marked as missing has no ranges. The text before the
-    first line that starts with "person" is skipped. In the official list ranges touch, overlap and change order; only
-    one that ends before it begins is an error. DataError names the line.
+    first "person" is skipped. In the official list ranges touch, overlap and change order. DataError names the line.
     """
     path = Path(path)
     try:
@@ -65,7 +64,11 @@ def open_kth(root, split="train", num_frames=32, size=None, *, on_error="skip"):
     and ``truth`` where the videos are generated. Arguments and errors are those of `open_dataset`.
     """
     root = check_root(root, split, SUBJECTS)
-    videos, samples, dataset_name = _videos(root), [], f"{root.name} ({split})"
+    videos, samples, dataset_name = {}, [], f"{root.name} ({split})"
+    for path in sorted(root.rglob("*.avi")):
+        if match := re.fullmatch(f"({_NAME})(?:_uncomp)?\\.avi", path.name):
+            if videos.setdefault(match[1], path) != path:
+                raise DataError(root, f"the video {match[1]!r} is there twice: {videos[match[1]]}, {path}")
     truth = read_json(root / TRUTH) if (root / TRUTH).exists() else {}
     for name, subject, action, setting, ranges in read_sequences(root / LIST):
         if subject not in SUBJECTS[split]:
@@ -81,14 +84,3 @@ def open_kth(root, split="train", num_frames=32, size=None, *, on_error="skip"):
     # A mirrored boxer still boxes and a mirrored walker walks; nobody does so on their head.
     mirror = {action: action for action in CLASSES}
     return VideoDataset(samples, CLASSES, num_frames, size, dataset_name, mirror=mirror, missing=missing)
-
-
-def _videos(root):
-    """{video name: path} of the AVIs in `root` and its folders."""
-    paths = {}
-    for path in sorted(root.rglob("*.avi")):
-        if match := re.fullmatch(f"({_NAME})(?:_uncomp)?\\.avi", path.name):
-            if match[1] in paths:
-                raise DataError(root, f"the video {match[1]!r} is there twice: {paths[match[1]]}, {path}")
-            paths[match[1]] = path
-    return paths

@@ -71,11 +71,6 @@ class ClipLoader:
             return None, -1, index, str(error) if isinstance(error, VideoError) else f"{type(error).__name__}: {error}"
         return np.asarray(frames), -1 if label is None else int(label), index, None
 
-    def describe(self) -> dict:
-        """The dataset's name, its number of clips and of classes."""
-        name = getattr(self.dataset, "name", type(self.dataset).__name__)
-        return {"name": str(name), "clips": len(self), "classes": len(self.classes)}
-
     def __call__(self, batches: Sequence[Sequence[int]],
                  progress: str | None = None) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """For each list of indices: frames (B,T,H,W,3) uint8, labels (B,) int64 (-1: none), indices (B,) on the CPU.

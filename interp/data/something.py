@@ -73,9 +73,8 @@ def read_classes(path):
 def reversals(classes, weightless=False):
     """Which classes a mirror image turns into which: ({name: name mirrored left-right}, {name: flipped top-bottom}).
 
-    A class with a direction maps to the class whose name has the opposite words and is left out if there is none; a
-    class without a direction maps to itself. One in which things fall, lie or stand on something is never turned
-    upside down, except among drawn things, which are ``weightless``.
+    A class with a direction maps to the one whose name has the opposite words, if there is one, others to themselves.
+    One in which things fall, lie or stand on something is never upside down, except for drawn, ``weightless`` things.
     """
     known = set(classes)
     mirror = {name: other for name in classes if (other := _exchanged(name, LEFT_RIGHT)) in known}
@@ -98,8 +97,7 @@ def _json_file(folder, name):
 
 def _samples(path, videos, classes, split, with_truth):
     entries, number = read_json(path), {name: index for index, name in enumerate(classes)}
-    truth_file = path.with_name("truth.json")
-    truth = read_json(truth_file) if with_truth else {}
+    truth = read_json(truth_file := path.with_name("truth.json")) if with_truth else {}
     if not isinstance(entries, list) or not entries:
         raise DataError(path, "expected a list of clips with at least one")
     files, samples = set(os.listdir(videos)), {}

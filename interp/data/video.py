@@ -77,16 +77,14 @@ def read_clip(path, num_frames=16, size=None, start=None, end=None, *, short="sp
     Args:
         path: any file that FFmpeg reads; of several video streams the one that FFmpeg shows.
         num_frames: number of frames T.
-        size: (height, width), or one int for both; None keeps the video's own. See `resize`; the aspect ratio is not
-            kept, as in the paper.
-        start, end: the range of frames, 0-based, `end` exclusive; None is the video's own. A range that reaches beyond
-            the video is cut to what is there.
+        size: (height, width), or one int for both; None keeps the video's own. The aspect ratio is not kept.
+        start, end: the range of frames, 0-based, `end` exclusive, cut to what is there; None is the video's own.
         short: a range with fewer than `num_frames` frames is "spread" evenly, or plays through once and then stays on
             its "last" frame.
 
     Returns:
-        uint8 (T,H,W,3), RGB, upright. A UserWarning says where frames are repeated, the video is shorter than `end`,
-        damaged or cut short (the frames that FFmpeg decodes are used), or has high dynamic range.
+        uint8 (T,H,W,3), RGB, upright. A UserWarning says where frames are repeated, or where the video is shorter than
+        `end`, damaged (the frames that FFmpeg decodes are used) or of high dynamic range.
 
     Raises:
         VideoError: the file is absent, empty, not a video, or so damaged that fewer than `num_frames` frames are left.
@@ -155,11 +153,9 @@ def probe(path):
 class _Video:
     """An open file: first a look at all packets, which says how many frames there are and where; then the frames.
 
-    Attributes:
-        count: number of frames, as far as the packets say.
-        times, keys: time stamps of the frames, ascending, and indices of the key frames; [] where `count` is not sure.
-        plain: packets are in a usual order, see `_rgb`.
-        damaged: FFmpeg met an error.
+    count: of the frames, as far as the packets say; times, keys: the frames' time stamps, ascending, and indices of the
+    key frames, [] where `count` is not sure; plain: packets are in a usual order, see `_rgb`; damaged: FFmpeg met an
+    error.
     """
 
     def __init__(self, path):
@@ -348,10 +344,9 @@ def _check_path(path):
     path = Path(path)
     try:
         info = path.stat()
-    except FileNotFoundError:
-        raise VideoError(path, "there is no such file") from None
     except (OSError, ValueError) as error:
-        raise VideoError(path, f"cannot be opened: {getattr(error, 'strerror', None) or error}") from None
+        reason = f"cannot be opened: {getattr(error, 'strerror', None) or error}"
+        raise VideoError(path, "there is no such file" if isinstance(error, FileNotFoundError) else reason) from None
     for reason, applies in {"is a folder, not a video": stat.S_ISDIR(info.st_mode),
                             "is not an ordinary file": not stat.S_ISREG(info.st_mode), "is empty": info.st_size == 0,
                             "may not be read by this user": not os.access(path, os.R_OK)}.items():

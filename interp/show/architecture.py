@@ -1,7 +1,7 @@
 """A network stage by stage: the size of its maps and its parameters, from shapes alone (PyTorch's "meta" device)."""
 
+from collections import namedtuple
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -14,15 +14,9 @@ KINDS = {Unit3d: "convolution", MaxPool3dSame: "max pooling", Mixed: "Inception"
          Logits: "classifier", nn.Linear: "classifier", nn.BatchNorm2d: "pooling, normalisation"}
 
 
-class Stage(NamedTuple):
-    """One step of a network. `after` is (F,T',H',W') for one clip; of a classifier's output only F remains."""
-
-    name: str
-    kind: str  # a value of KINDS
-    after: tuple[int, ...]
-    parameters: int
-    kernel: tuple[int, ...] | None
-    stride: tuple[int, ...] | None
+# One step of a network. kind: of KINDS; after: (F,T',H',W') for one clip, of a classifier's output (F); kernel, stride:
+# tuples or None.
+Stage = namedtuple("Stage", "name kind after parameters kernel stride")
 
 
 def layer_summary(config: Mapping, clip_size: Sequence[int] | None = None) -> list[Stage]:
@@ -64,10 +58,3 @@ def stage_rows(stages: Sequence[Stage]) -> list[dict[str, str]]:
                      "parameters": f"{stage.parameters:,}" if stage.parameters else "–"})
     total = {"stage": "all", "parameters": f"{sum(stage.parameters for stage in stages):,}"}
     return [*rows, dict.fromkeys(rows[0], "") | total]
-
-
-def differences(first: Mapping, second: Mapping) -> list[tuple[str, object, object]]:
-    """(argument, value, value) for each argument, defaults included, in which two configs of one network differ."""
-    with torch.device("meta"):
-        full = [build(config).config for config in (first, second)]
-    return [(key, full[0][key], full[1][key]) for key in full[0] if full[0][key] != full[1][key]]

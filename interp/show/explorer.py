@@ -34,7 +34,7 @@ from interp.show.figure import COLORMAP, clip_frames, describe
 from interp.show.html import data_address, json_text, static
 
 KINDS = ("freeze", "reverse")
-MOST_BYTES = 320_000  # of the frames, so that a clip adds at most 600 kB to a page
+LARGE = 1_000_000  # bytes of decoded frames, from which on they are compressed more: a page may hold many clips
 MAP_SIDE = 32  # cells a side of a map on the page; a layer has fewer
 
 
@@ -55,8 +55,12 @@ class Explorer:
     def __init__(self, clip, models, target: int | None = None, *, recipe: MaskRecipe | None = None, **search):
         from matplotlib import colormaps
 
-        self.models = _check_models(models)
-        self.explanations = records = _given_explanations(clip, self.models)
+        if isinstance(models, nn.Module):
+            models = {{"i3d": "I3D", "clstm": "C-LSTM"}.get(name := model_name(models), name): models}
+        if not (isinstance(models, Mapping) and models and all(isinstance(m, nn.Module) for m in models.values())):
+            raise ValueError(f"models: expected a torch.nn.Module, or a mapping from names to modules, got {models!r}")
+        self.models = {str(name): model for name, model in models.items()}
+        self.explanations = records = _given_explanations(clip, len(models))
         if records:
             clip, recipe = records[0].clip, recipe or records[0].recipe
             target = records[0].target if target is None else target
@@ -80,9 +84,8 @@ class Explorer:
             "format": "interp-explorer", "version": 1, "id": records[0].id, "fps": 6,
             "title": names.get(str(target), "A clip of unknown class"),
             "threshold": self.recipe.snap, "frames": _sprite(clip_frames(self.clip)), "classes": names,
-            "colours": _base64(colours), "extra": extra,
-            "target": None if target is None else int(target), "models": shown,
-        }
+            "colours": _base64(colours), "extra": extra, "target": None if target is None else int(target),
+            "models": shown}
 
     @cached_property
     def widget(self):
@@ -112,8 +115,7 @@ class Explorer:
             live = self.widget._repr_mimebundle_(**options)
         except ImportError:
             return forms
-        bundle, metadata = live if isinstance(live, tuple) else (live or {}, {})
-        return {**bundle, **forms}, metadata
+        return (live[0] | forms, live[1]) if isinstance(live, tuple) else (live or {}) | forms
 
     def to_html(self) -> str:
         """The static form; readers without scripts get the sentences of `describe`."""
@@ -141,8 +143,7 @@ class Explorer:
             "best": {kind: _digits(self.windows[kind, name].masks[0]) for kind in KINDS},
             "found": {"mask": _digits(record.binary_mask), "perturbation": record.perturbation, "steps": record.steps,
                       "soft": bool(((record.mask > 0) & (record.mask < 1)).any()),
-                      "scores": {"freeze": record.FS, "reverse": record.RS}},
-        }
+                      "scores": {"freeze": record.FS, "reverse": record.RS}}}
 
     def _live_scores(self, mask: Sequence[bool], kind: str) -> dict:
         digits, models = "".join("01"[on] for on in mask), []
@@ -158,37 +159,26 @@ def page_script() -> str:
     return f'<style>{static("explorer.css")}</style><script type="module">{static("explorer.js")}</script>'
 
 
-def _check_models(models) -> dict[str, nn.Module]:
-    if isinstance(models, nn.Module):
-        models = {{"i3d": "I3D", "clstm": "C-LSTM"}.get(name := model_name(models), name): models}
-    if not isinstance(models, Mapping) or not models or not all(isinstance(m, nn.Module) for m in models.values()):
-        raise ValueError(f"models: expected a torch.nn.Module, or a mapping from names to modules, got {models!r}")
-    return {str(name): model for name, model in models.items()}
-
-
-def _given_explanations(clip, models: Mapping) -> list[Explanation]:
+def _given_explanations(clip, count: int) -> list[Explanation]:
     """The Explanations given in place of a clip, one a model; none for a bare clip."""
     if torch.is_tensor(clip) or isinstance(clip, np.ndarray):
         return []
     if not isinstance(clip, Sequence) or not all(isinstance(record, Explanation) for record in clip):
         raise ValueError("clip: expected a float tensor (C,T,H,W), or an Explanation for each model, got "
                          f"{type(clip).__name__}; turn uint8 frames into a clip with interp.data.to_clip")
-    if len(clip) != len(models) or any(not torch.equal(record.clip, clip[0].clip) for record in clip):
-        raise ValueError(f"expected {len(models)} Explanations of one clip, in the models' order, got {len(clip)}")
+    if len(clip) != count or any(not torch.equal(record.clip, clip[0].clip) for record in clip):
+        raise ValueError(f"expected {count} Explanations of one clip, in the models' order, got {len(clip)}")
     return list(clip)
 
 
 def _sprite(frames: np.ndarray) -> dict:
-    """Frames (T,H,W,3) side by side in one picture of at most MOST_BYTES, or of the lowest quality."""
+    """Frames (T,H,W,3) side by side in one picture."""
     count, height, width, _ = frames.shape
     columns = int(np.ceil(np.sqrt(count)))
     padded = np.pad(frames, [(0, -count % columns), (0, 0), (0, 0), (0, 0)])
     sheet = padded.reshape(-1, columns, height, width, 3).swapaxes(1, 2).reshape(-1, columns * width, 3)
-    for quality in (90, 80, 65, 50, 35, 20):
-        target = io.BytesIO()
-        Image.fromarray(sheet).save(target, "WEBP", quality=quality, method=4)
-        if target.tell() <= MOST_BYTES:
-            break
+    target = io.BytesIO()
+    Image.fromarray(sheet).save(target, "WEBP", quality=90 if sheet.size < LARGE else 50, method=4)
     return {"count": count, "width": width, "height": height, "columns": columns,
             "sprite": data_address("image/webp", target.getvalue())}
 

@@ -9,6 +9,7 @@ from fractions import Fraction
 from itertools import groupby
 from pathlib import Path
 
+import av
 import numpy as np
 import torch
 from PIL import Image
@@ -70,10 +71,7 @@ def overlay(frames: np.ndarray, maps) -> np.ndarray:
 
 
 def mask_bar(mask, current: int, width: int, *, snap: float = 0.5) -> np.ndarray:
-    """Draw the bar of T squares, uint8 (side,width,3): on above `snap`, the current frame bright, the others dim.
-
-    An on-square has a dot and the current square a white frame.
-    """
+    """The bar of T squares, uint8 (side,width,3): dotted where on; the current one bright and framed, others dim."""
     on = np.asarray(mask) > snap
     side = max(3, round(width / len(on)))
     edges = np.round(np.arange(len(on) + 1) * width / len(on)).astype(int)
@@ -127,21 +125,19 @@ def describe(explanation: Explanation) -> str:
 
 
 def encode(frames: np.ndarray, fps: float = 6, kind: str = "gif", *, quality: int = 80) -> bytes:
-    """Encode frames, uint8 (T,H,W,3), as a "gif" or "webp", which loop for ever, or as an "mp4" (H.264).
-
-    quality: of a WebP, 0-100.
-    """
+    """Frames, uint8 (T,H,W,3), as a "gif" or "webp" (quality 0-100), which loop for ever, or an "mp4" (H.264)."""
     frames = _check_frames(frames)
     if not fps > 0:
         raise ValueError(f"fps: expected frames a second above 0, got {fps}")
-    duration = max(20, round(1000 / fps))  # ms; browsers slow down shorter ones
+    if kind not in ("gif", "webp", "mp4"):
+        raise ValueError(f"kind: expected gif, webp or mp4, got {kind!r}")
     if kind == "mp4":
         return _mp4(frames, fps)
-    if kind == "webp":
-        return _save([Image.fromarray(frame) for frame in frames], "WEBP", duration, quality=quality, method=4)
-    if kind != "gif":
-        raise ValueError(f"kind: expected gif, webp or mp4, got {kind!r}")
-    return _save(_quantise(frames), "GIF", duration, disposal=1, optimize=False)
+    pictures = _quantise(frames) if kind == "gif" else [Image.fromarray(frame) for frame in frames]
+    options = {"disposal": 1, "optimize": False} if kind == "gif" else {"quality": quality, "method": 4}
+    target, duration = io.BytesIO(), max(20, round(1000 / fps))  # ms; browsers slow down shorter ones
+    pictures[0].save(target, kind, save_all=True, append_images=pictures[1:], loop=0, duration=duration, **options)
+    return target.getvalue()
 
 
 def write(path: str | Path, frames: np.ndarray, fps: float = 6) -> Path:
@@ -172,15 +168,7 @@ def _quantise(frames: np.ndarray, colours: int = 64) -> list[Image.Image]:
     return [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
 
 
-def _save(pictures: list[Image.Image], kind: str, duration: int, **options) -> bytes:
-    target = io.BytesIO()
-    pictures[0].save(target, kind, save_all=True, append_images=pictures[1:], loop=0, duration=duration, **options)
-    return target.getvalue()
-
-
 def _mp4(frames: np.ndarray, fps: float) -> bytes:
-    import av
-
     target = io.BytesIO()
     frames = np.pad(frames, [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)], mode="edge")
     with av.open(target, "w", format="mp4") as film:

@@ -10,10 +10,10 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections import namedtuple
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import jinja2
 import numpy as np
@@ -29,21 +29,10 @@ STATIC = Path(__file__).parent / "static"
 SCORES = ("OS", "FS", "RS", "CS", "RS/FS", "length")
 
 
-class TableRow(NamedTuple):
-    """One clip under the models of the results table."""
-
-    label: str
-    explanations: Sequence[Explanation]  # one a model
-    explorer: Mapping | None = None  # `Explorer.data` of the clip
-
-
-class Control(NamedTuple):
-    """One setting of a slider. label: its name; settings: the words for each place, first to last."""
-
-    label: str
-    settings: Sequence[str]
-    start: int = 0
-    choice: bool = False  # a button for each setting instead of a slider
+# One clip under one or two models: its label, an explanation for each, and `Explorer.data` of the clip or None.
+TableRow = namedtuple("TableRow", "label explanations explorer", defaults=(None,))
+# One setting of a slider: its label, the words of its places, the place to start at; choice: buttons, not a slider.
+Control = namedtuple("Control", "label settings start choice", defaults=(0, False))
 
 
 def figure_html(explanation: Explanation, min_width: int = 192) -> str:
@@ -53,7 +42,7 @@ def figure_html(explanation: Explanation, min_width: int = 192) -> str:
 
 
 def picture(film: bytes, words: str, *, lazy: bool = True, still: int = 0) -> str:
-    """Return a gif, webp or png as an image with the alternative text `words`: <picture> where it moves, else <img>.
+    """Return a gif, webp or png as <img> with the alternative text `words`, or where it moves as <picture>.
 
     still: the frame for paper and for readers who prefer less motion.
     """
@@ -88,7 +77,10 @@ def results_table(rows: Sequence[TableRow], models: Sequence[str] = ("I3D", "C-L
     parts = [(0, numbers), (0, figure), (1, figure), (1, numbers)][: 2 * len(models)]
     columns = [(place, number, key) for place, part in parts for number, key in part]
     lines = []
-    for row, address in zip(rows, _addresses([row.explanations[0].id for row in rows]), strict=True):
+    for row in rows:
+        address = "clip-" + re.sub(r"[^A-Za-z0-9_-]+", "-", row.explanations[0].id)
+        while address in (line[1] for line in lines):
+            address += "--2"
         right = "".join(str(int(e.guess == e.target)) for e in row.explanations if e.target is not None)
         cells = [_score(row.explanations[place], key) if key else
                  Markup(_film(row.explanations[place], min_width=panel, quality=60)) for place, _, key in columns]
@@ -106,8 +98,8 @@ def results_table(rows: Sequence[TableRow], models: Sequence[str] = ("I3D", "C-L
 def slider(controls: Sequence[Control], views: Sequence[str], words: Sequence[str], *, name: str) -> str:
     """Return controls over views made beforehand, of which the page shows one; without JavaScript, a table of words.
 
-    Settings count like the places of an array, the last control fastest. For each of them, views: HTML, such as
-    `picture`, not escaped; words: what it shows. name: id of this slider on its page.
+    Settings count like the places of an array, the last control fastest. For each of them, views: HTML, not escaped;
+    words: what it shows. name: id of this slider on its page.
     """
     sizes = [len(control.settings) for control in controls]
     if not len(views) == len(words) == math.prod(sizes):
@@ -155,8 +147,7 @@ def _render(template: str, **values) -> str:
 
 def _legend(perturbation: str = "freeze") -> str:
     """How to read a figure, for its caption."""
-    done = {"freeze": "frozen", "reverse": "reversed", "shuffle": "shuffled", "blur": "blurred"}
-    done = done.get(perturbation, f"perturbed ({perturbation})")
+    done = {"freeze": "frozen", "reverse": "reversed"}.get(perturbation, f"perturbed ({perturbation})")
     return (f"Left to right: the clip; Grad-CAM, brighter where the decision rests; the clip with the mask's frames "
             f"{done}. In the bar of frames a purple square with a dot is on ({done}), a grey one off; the current one "
             "is framed.")
@@ -167,13 +158,6 @@ def _film(explanation: Explanation, *, min_width: int, lazy: bool = True, qualit
     film = encode(three_panel(explanation, min_width=min_width), kind="webp", quality=quality)
     on = np.flatnonzero(explanation.binary_mask).tolist() or range(len(explanation.mask))
     return picture(film, describe(explanation), lazy=lazy, still=on[len(on) // 2])
-
-
-def _addresses(ids: Sequence[str]) -> list[str]:
-    """clip-ID for every id, in the letters that an address may hold; repeated ones are numbered."""
-    plain = ["clip-" + re.sub(r"[^A-Za-z0-9_-]+", "-", name) for name in ids]
-    counts = [plain[: place + 1].count(name) for place, name in enumerate(plain)]
-    return [name if count == 1 else f"{name}--{count}" for name, count in zip(plain, counts, strict=True)]
 
 
 def _score(explanation: Explanation, key: str) -> tuple[str, str]:

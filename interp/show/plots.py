@@ -6,7 +6,7 @@ frames from 1. Every function returns the matplotlib Figure.
 
 import contextlib
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,20 +34,15 @@ def style() -> None:
 
 
 def curves(log):
-    """Draw loss and top-1 over the epochs: validation solid, training dashed, reversed validation dotted.
-
-    log: the path of a log.jsonl or its epochs, or names -> either.
-    """
+    """Draw loss and top-1 over the epochs of a log (a path or its epochs), or of several, {name: log}."""
     logs = {name: training_log.read(epochs) if isinstance(epochs, str | Path) else epochs
             for name, epochs in (log if isinstance(log, Mapping) else {"": log}).items()}
     if not all(logs.values()):
-        raise ValueError("expected training logs of at least one epoch, got one without; train for longer")
+        raise ValueError("expected logs of at least one epoch, got one without; train for longer")
     with _drawing((WIDTH, 3.2), columns=2) as (figure, ((losses, scores),)):
-        parts = (
-            (losses, "val_loss", "validation", "-"), (losses, "train_loss", "training", "--"),
-            (scores, "val_top1", "validation", "-"), (scores, "train_accuracy", "training", "--"),
-            (scores, "val_top1_reversed", "validation, input reversed", ":"),
-        )
+        parts = ((losses, "val_loss", "validation", "-"), (losses, "train_loss", "training", "--"),
+                 (scores, "val_top1", "validation", "-"), (scores, "train_accuracy", "training", "--"),
+                 (scores, "val_top1_reversed", "validation, input reversed", ":"))
         for name, lines in logs.items():
             colour = COLOURS.get({"I3D": "i3d", "C-LSTM": "clstm"}.get(name), CYCLE[0])
             for axes, key, words, dashes in parts:
@@ -63,22 +58,19 @@ def curves(log):
     return figure
 
 
-def mask_bars(masks, truth=None, names: Sequence[str] | None = None):
-    """Draw masks over time, one row a clip; bars are filled above 0.5, where a frame is on, and hollow below.
+def mask_bars(masks: Iterable[tuple[str, torch.Tensor]], truth=None):
+    """Draw (name, mask (T) in [0,1]) as rows over time; bars are filled where a frame is on, above 0.5, else hollow.
 
-    masks: (N,T) in [0,1] with `names` of the rows, or a mapping from names to (T). truth: the interval in which
-    something happens, (first, end) in frames, end excluded; for all rows, or a list with one for each, or None.
+    truth: (first, end) of what happens, in frames, end excluded; for all rows, or a list with one for each, or None.
     """
     from matplotlib.patches import Patch
 
-    if isinstance(masks, Mapping):
-        names, masks = list(masks), torch.stack([torch.as_tensor(mask) for mask in masks.values()])
-    masks = masks.detach().cpu().numpy()
-    num_clips, num_frames = masks.shape
+    names, masks = zip(*masks, strict=True)
+    num_clips, num_frames = len(masks), len(masks[0])
     intervals = truth if isinstance(truth, list) else [truth] * num_clips
     with _drawing((WIDTH, 0.7 + 0.55 * num_clips), rows=num_clips, sharex=True) as (figure, rows):
         for axes, mask, name, interval in zip(rows[:, 0], masks, names, intervals, strict=True):
-            axes.bar(np.arange(1, num_frames + 1), mask, width=0.86, edgecolor=COLOURS["on"], linewidth=1.1,
+            axes.bar(np.arange(1, num_frames + 1), mask.cpu(), width=0.86, edgecolor=COLOURS["on"], linewidth=1.1,
                      color=[COLOURS["on"] if value > 0.5 else "white" for value in mask])
             if interval is not None:
                 band = interval[0] + 0.5, interval[1] + 0.5
@@ -182,8 +174,8 @@ def effects(rows: Sequence, embedded: bool = False):
             drawn[row.verdict] = point[0]
         words = [row.claim.embedded if embedded else row.claim.words for row in rows]
         words = [text.replace("Something-Something", "Something").removeprefix("On ") for text in words]
-        axes.set(yticks=range(len(rows)), yticklabels=[textwrap.fill(text, 48) for text in words], xlim=(-1.08, 1.08))
-        axes.set_xlabel("against the claim   ←   effect   →   as claimed")
+        axes.set(yticks=range(len(rows)), yticklabels=[textwrap.fill(text, 48) for text in words], xlim=(-1.08, 1.08),
+                 xlabel="against the claim   ←   effect   →   as claimed")
         axes.tick_params(axis="y", labelsize=8)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.invert_yaxis()
@@ -192,9 +184,8 @@ def effects(rows: Sequence, embedded: bool = False):
 
 
 def against(panels: Mapping[str, Mapping[str, tuple]], names: Sequence[str] = ("I3D", "C-LSTM"), log: bool = False):
-    """Draw one mark a clip: a number under the first model (across) against that under the second (up).
+    """Draw a mark a clip, larger where several coincide: a number under the first model (across) and the second (up).
 
-    Both are equal on the dotted line. Clips that fall on the same point make a larger mark. names: of the models.
     panels: title -> {name of a series of clips: (values (N) of the first model, values (N) of the second)}.
     """
     drawn = {}

@@ -2,10 +2,6 @@
 
 import importlib
 
-from interp.data.dataset import read_json
-
-__all__ = ["import_extra", "read_json"]
-
 
 def import_extra(name: str):
     """Import a library of the extra `results`, such as pandas; ValueError says how to install it."""

@@ -54,7 +54,7 @@ def drop(original: Tensor, perturbed: Tensor, frozen: Tensor | None = None) -> T
 def order_ratio(reversed_score: Tensor, frozen_score: Tensor, resolution: float = 0.0) -> Tensor:
     """RS/FS (B,), after Mänttäri et al., ACCV 2020: well above 1, frames' order matters less than their presence.
 
-    resolution: the step of printed scores. Below half a step, a score counts as that; nan where both are so small.
+    resolution: step of the scores. Below half of it a score counts as that half; nan where both are so small.
     """
     half = resolution / 2
     ratio = reversed_score.clamp(min=half) / frozen_score.clamp(min=half)
@@ -107,7 +107,7 @@ Blobs = namedtuple("Blobs", "count size distance")
 def blobs(maps, threshold: float = THRESHOLD, grid: int | None = GRID) -> Blobs:
     """Connected regions of each frame's map (T,H,W) in [0,1] above `threshold`; points that share a side connect.
 
-    grid: points a side to which frames are enlarged first, so that maps of coarse and fine layers are cut alike.
+    grid: points a side to which maps are enlarged first, so that coarse and fine ones are cut alike.
     """
     ndimage, maps = import_extra("scipy.ndimage"), _maps(maps)
     if maps.size and not (maps.min() >= 0 and maps.max() <= 1):
@@ -179,10 +179,6 @@ def _share(original: Tensor, perturbed: Tensor, frozen: Tensor) -> Tensor:
     return torch.where(original - frozen >= LEAST_DROP, drop(original, perturbed, frozen), torch.nan)
 
 
-def _log_ratio(*scores: Tensor) -> Tensor:
-    return order_ratio(*scores, RESOLUTION).log10()
-
-
 NO_FRAME, NO_BLOB, NO_BOX = "a frame that is on", "a blob in some frame", "a box in a frame whose map is not empty"
 SMALL = f"a drop of at least {LEAST_DROP:g} by freezing the whole clip"
 BOTH_SMALL = f"an RS or FS of at least {RESOLUTION / 2:g}"
@@ -196,7 +192,8 @@ _ROWS = (  # the key, then as in Measure
     ("drop_reverse", "drop OS − RS", "of the score", "drop", drop, "OS RS", 3),
     ("share_freeze", "share of the drop, frozen", _SHARE, "drop", _share, "OS FS frozen", 2, SMALL),
     ("share_reverse", "share of the drop, reversed", _SHARE, "drop", _share, "OS RS frozen", 2, SMALL),
-    ("ratio", "RS/FS", "powers of ten", "order_ratio", _log_ratio, "RS FS", 2, BOTH_SMALL),
+    ("ratio", "RS/FS", "powers of ten", "order_ratio", lambda *scores: order_ratio(*scores, RESOLUTION).log10(),
+     "RS FS", 2, BOTH_SMALL),
     ("blobs", "blobs a frame", "blobs", "blobs", None, "blobs"),
     ("blob_size", "size of a blob", _PART, "blobs", None, "blob_size", 2, NO_BLOB),
     ("blob_distance", "blobs' distance to the centre", "of centre to corner", "blobs", None, "blob_distance", 2,

@@ -33,24 +33,22 @@ class Record:
 
 
 def write(folders: Iterable[str | Path], out: str | Path, onto: Record | None = None) -> Record:
-    """Write finished results folders, each one network of one training seed on one flavour, as one table; and read it.
+    """Write finished results folders into the Parquet file `out`, beside the runs of the record `onto`; and read it.
 
-    Args:
-        folders: all of generated clips, those of one flavour with the same clips, recipe and search; else a ValueError.
-        out, onto: the Parquet file, and a record whose runs are kept.
+    A folder is one network of one training seed; ValueError where those of one flavour differ in clips or search.
     """
     order = [(flavour, model) for flavour in FLAVOURS.values() for model in MODELS]
     runs = [(_describe_run(folder), folder) for folder in folders]
     runs += [(run, None) for run in (onto.about["runs"] if onto else ())]
     runs.sort(key=lambda pair: (order.index(_key(pair[0])[:2]), pair[0]["seed"]))
-    rows = [_plain(results.read(folder).table.assign(**dict(zip(KEY, _key(run), strict=True))) if folder
-                   else of(onto.table, *_key(run))) for run, folder in runs]
+    tables = [results.read(folder).table.assign(**dict(zip(KEY, _key(run), strict=True))) if folder
+              else of(onto.table, *_key(run)) for run, folder in runs]
+    rows = [table.astype(object).where(table.notna(), None).to_dict("records") for table in tables]
     runs = [run for run, _ in runs]
     _check_alike(runs, rows)
     rows = [row for rows_of_run in rows for row in rows_of_run]
     about = {"runs": runs, "versions": versions(), "maps": {"threshold": measures.THRESHOLD, "grid": measures.GRID}}
-    metadata = {"interp": json.dumps(about, sort_keys=True)}
-    results.write_rows(out, rows, COLUMNS, metadata=metadata, compression="zstd")
+    results.write_rows(out, rows, COLUMNS, metadata={"interp": json.dumps(about, sort_keys=True)}, compression="zstd")
     return read(out)
 
 
@@ -72,11 +70,6 @@ def of(table: Any, flavour: str, model: str, seed: int | None = None) -> Any:
         keys = table[["flavour", "model", "seed"]].drop_duplicates().to_numpy().tolist()
         raise ValueError(f"expected one of {keys} in the record, got {(flavour, model, seed)}")
     return table[chosen]
-
-
-def seeds(table: Any, flavour: str, model: str) -> list[int]:
-    """The training seeds of a network on a flavour; [] where there are none."""
-    return sorted(map(int, table["seed"][(table["flavour"] == flavour) & (table["model"] == model)].unique()))
 
 
 def _describe_run(folder: str | Path) -> dict[str, Any]:
@@ -109,8 +102,3 @@ def _check_alike(runs: Sequence[Mapping[str, Any]], rows: Sequence[Sequence[Mapp
         if differing := [name for name in seen[key] | seen[first] if seen[key].get(name) != seen[first].get(name)]:
             raise ValueError(f"{key} and {first} differ in {len(differing)} values, {', '.join(differing[:3])} among "
                              "them; record runs of the same clips, recipe and search")
-
-
-def _plain(table: Any) -> list[dict[str, Any]]:
-    """The rows of a data frame, None where there is no value."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")

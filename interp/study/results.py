@@ -30,10 +30,11 @@ from interp.core.inference import model_name
 from interp.core.masks import Stop
 from interp.core.windows import penalty, score_masks
 from interp.data import VideoError, to_clip
+from interp.data.dataset import read_json
 from interp.data.truth import frame_boxes, interval_mask
 from interp.io import atomic_path, atomic_write
 from interp.models.weights import weights_hash
-from interp.study import import_extra, measures, read_json
+from interp.study import import_extra, measures
 from interp.training.log import versions
 
 TRUTH = ("blobs", "blob_size", "blob_distance", "in_boxes", "pointing", "boxes_share")
@@ -93,16 +94,28 @@ def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.Ma
     search |= {"budget": budget} if exact else {}
     size = math.ceil(len(chosen) / math.ceil(len(chosen) / shard_size))
     shards = [chosen[first : first + size] for first in range(0, len(chosen), size)]
+    digest = hashlib.sha256()  # of the clips' names, labels, ranges and sizes on disk
+    for sample in (dataset.samples[index] for index in chosen):
+        length = os.stat(sample.path).st_size if os.path.exists(sample.path) else None
+        digest.update(json.dumps([sample.id, sample.label, sample.start, sample.end, length]).encode())
     run = _open(folder, {
         "recipe": recipes.asdict(recipe), "search": search, "model": _describe_model(model, name),
-        "data": {**(source or {}), **_describe_data(dataset, chosen, seed)},
+        "data": {**(source or {}), "clips": len(chosen), "of": len(dataset), "seed": seed, "files": digest.hexdigest(),
+                 "size": dataset.size, "num_frames": dataset.num_frames, "missing": len(dataset.missing),
+                 "classes": list(dataset.classes)},
         "shards": {"size": size, "count": len(shards)}, "batch_size": batch_size, "versions": versions()})
     paths = _shard_paths(folder, run)
     for shard in tqdm(range(rank, len(shards), world), f"explain to {folder}", unit="shard", disable=not progress):
         if not (path := paths[shard * size]).exists():
             rows = explain_clips(model, dataset, shards[shard], recipe, search, batch_size=batch_size, workers=workers,
                                  on_error=on_error, progress=progress)
-            _write_shard(path, rows)
+            maps = [row["map"] for row in rows if row.get("map") is not None]
+            for place, row in enumerate(row for row in rows if row.get("map") is not None):
+                row["map"] = place
+            if maps:
+                with atomic_path(path.with_suffix(".npy")) as part, open(part, "wb") as file:
+                    np.save(file, np.stack(maps), allow_pickle=False)
+            write_rows(path, rows, COLUMNS)
     if all(path.exists() for path in paths):  # in the process that is the last to finish
         with atomic_path(folder / "results.parquet") as part:
             parquet.write_table(parquet.read_table(list(dict.fromkeys(paths))), part)
@@ -219,16 +232,6 @@ def _explain_rows(model, rows, clips, boxes, recipe, search, batch_size=None, pr
             "steps": each.steps, "first_loss": first, "last_loss": last}
 
 
-def _describe_data(dataset: Any, chosen: list[int], seed: int) -> dict[str, Any]:
-    """What the rows depend on; `files` is a hash of the clips' names, labels, ranges and sizes on disk."""
-    digest = hashlib.sha256()
-    for sample in (dataset.samples[index] for index in chosen):
-        length = os.stat(sample.path).st_size if os.path.exists(sample.path) else None
-        digest.update(json.dumps([sample.id, sample.label, sample.start, sample.end, length]).encode())
-    return {"clips": len(chosen), "of": len(dataset), "seed": seed, "files": digest.hexdigest(), "size": dataset.size,
-            "num_frames": dataset.num_frames, "missing": len(dataset.missing), "classes": list(dataset.classes)}
-
-
 def _describe_model(model: nn.Module, name: str | None) -> dict[str, Any]:
     """Name, config, training and hashes: `weights` of the tensors, `file` of the file they came from."""
     config, record = (value if isinstance(value := getattr(model, key, None), Mapping) else {}
@@ -258,18 +261,6 @@ def _open(folder: Path, run: dict[str, Any]) -> dict[str, Any]:
 
 def _shard_paths(folder: Path, run: Mapping[str, Any]) -> list[Path]:  # one for each clip
     return [folder / "shards" / f"{row // run['shards']['size']:05d}.parquet" for row in range(run["data"]["clips"])]
-
-
-def _write_shard(path: Path, rows: list[dict]) -> None:
-    maps = []
-    for row in rows:
-        if row.get("map") is not None:
-            maps.append(row["map"])
-            row["map"] = len(maps) - 1
-    if maps:
-        with atomic_path(path.with_suffix(".npy")) as part, open(part, "wb") as file:
-            np.save(file, np.stack(maps), allow_pickle=False)
-    write_rows(path, rows, COLUMNS)
 
 
 def write_rows(path: str | Path, rows: list[dict], columns: Mapping[str, str], **options) -> None:

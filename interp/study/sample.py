@@ -51,7 +51,6 @@ class EvaluationSample:
 
     seed = property(lambda self: self.about.get("seed", 0), doc="The seed of all that the checks draw.")
     binary_masks = property(lambda self: (self.masks > self.recipe.snap).float(), doc="(B,T) of zeros and ones.")
-
     arguments = property(lambda self: {
         "model": self.model, "clips": self.clips, "targets": self.explained, "recipe": self.recipe,
         "batch_size": self.batch_size, "ids": self.ids}, doc="The arguments that all searches take.")
@@ -81,9 +80,8 @@ class EvaluationSample:
 
     def describe(self, masks: Tensor) -> dict[str, Tensor]:
         """Length (B,) of masks, and their agreement with the known intervals where there are any."""
-        known = {} if self.known is None else {"agreement": measures.agreement(masks, self.known),
-                                               "chance": measures.chance_agreement(masks, self.known)}
-        return {"length": measures.length(masks)} | known
+        rows = {"agreement": measures.agreement, "chance": measures.chance_agreement} if self.known is not None else {}
+        return {"length": measures.length(masks)} | {key: of(masks, self.known) for key, of in rows.items()}
 
     def means(self, values: Mapping[str, Sequence]) -> dict[str, dict[str, float]]:
         """{"mean", "low", "high", "clips"} of the finite ones of B values; the interval resamples whole classes."""

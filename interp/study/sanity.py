@@ -23,15 +23,12 @@ from interp import io, recipes, training
 from interp.core.inference import predict
 from interp.core.masks import find_masks
 from interp.core.windows import best_windows, penalty
+from interp.data.dataset import read_json
 from interp.models import build, weights
-from interp.study import import_extra, measures, read_json, results
-from interp.study.sample import EvaluationSample, Missing, load_clips, of_rows, open_run, plain, seeded
+from interp.study import import_extra, measures, results
+from interp.study.sample import EvaluationSample, Missing, load_clips, plain, seeded
 from interp.training.evaluate import evaluate
 from interp.training.log import versions
-
-__all__ = ["CHECKS", "EvaluationSample", "baselines", "between_clip_correlation", "difference_window",
-           "fit_permuted_labels", "of_rows", "open_run", "random_masks_test", "rank_correlation", "read", "run",
-           "shipped"]
 
 FORMAT = 1  # of checks.json
 WORDS = {True: "passed", False: "failed", None: "not decided"}
@@ -241,7 +238,7 @@ def _blocks(name: str, module: nn.Module, opened: bool) -> dict[str, nn.Module]:
 def randomise(model: nn.Module, names: Sequence[str], clips: Tensor, seed: int = 0) -> nn.Module:
     """A copy of the model in which the values within each weight tensor of the named stages are shuffled.
 
-    Batch normalisations in these stages take their statistics from the clips, or the signal would die.
+    Their batch normalisations take the clips' statistics, or the signal would die.
     """
     model = copy.deepcopy(model).eval()
     for name in names:

@@ -15,7 +15,6 @@ from interp.study import import_extra
 LEVEL = 0.05  # of the tests; the intervals hold 1 - LEVEL
 RESAMPLES = 9999
 
-
 # A comparison over the same clips: both means, first - second and its interval, two-sided p of the signed rank test,
 # the rank-biserial correlation (-1 where every difference is negative, 1 where every one is positive), and the counts.
 Paired = namedtuple("Paired", "first second difference low high p effect clips clusters")
@@ -76,11 +75,7 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def verdict(result: Paired, side: int, p: float) -> str:
-    """Whether the claim that the first values are larger (side 1) or smaller (-1) is supported.
-
-    "supported" or "contradicted" where the interval leaves 0 out and p, corrected for all tests, is below LEVEL; else
-    "not decided".
-    """
+    """Of a claim that the first values are larger (side 1) or smaller (-1); p: corrected for all tests."""
     if p < LEVEL and (result.low > 0 or result.high < 0):
         return "supported" if result.difference * side > 0 else "contradicted"
     return "not decided"

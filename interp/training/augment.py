@@ -3,8 +3,6 @@
 The paper trains without augmentation. The randomness of a clip is a function of seed, epoch and the clip's index.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -27,16 +25,13 @@ def draw(seed: int, epoch: int, num_clips: int) -> Tensor:
 def augment_clips(frames: Tensor, labels: Tensor, draws: Tensor, mirror: Tensor, flip: Tensor, *, zoom: float = 0.8,
                   stretch: float = 0.1, brightness: float = 0.12, contrast: float = 0.3,
                   colour: float = 0.15) -> tuple[Tensor, Tensor]:
-    """Random crop, mirror, flip and colour gain.
+    """Clips (B,3,T,H,W) in [0,1] and labels (B,) after random crop, mirror, flip and colour gain.
 
     Args:
-        frames, labels, draws: (B,T,H,W,3) uint8, (B,), (B,NUM_DRAWS).
-        mirror, flip: `mirrored_classes` left to right, top to bottom.
+        frames, labels, draws: uint8 (B,T,H,W,3), (B,), (B,NUM_DRAWS).
+        mirror, flip: for each class that of its image mirrored left-right, top-bottom (K,), -1: never mirrored.
         zoom, stretch: the crop's smallest side, as a share of the frame's; how much its sides may differ, relatively.
         brightness, contrast, colour: the largest offset, and relative gain of the clip and of one channel.
-
-    Returns:
-        Clips (B,3,T,H,W) in [0,1] and their labels (B,).
     """
     draws, (height, width) = draws.to(frames.device), frames.shape[2:4]
     labels, mirrored = _reverse(labels, mirror, draws[:, 0])
@@ -52,12 +47,6 @@ def augment_clips(frames: Tensor, labels: Tensor, draws: Tensor, mirror: Tensor,
     offset = 0.5 * (1 - gain) + brightness * (2 * draws[:, 10:11] - 1)
     gain, offset = (values[:, :, None, None, None] for values in (gain, offset))  # (B, 3, 1, 1, 1)
     return images.unflatten(1, (3, -1)).div_(255).mul_(gain).add_(offset).clamp_(0, 1), labels
-
-
-def mirrored_classes(num_classes: int, mapping: Mapping[int, int | None] | None) -> Tensor:
-    """The class of each class's mirror image (K,), -1 where the mapping (None: empty) gives none: never mirrored."""
-    targets = ((mapping or {}).get(index) for index in range(num_classes))
-    return torch.tensor([-1 if target is None else target for target in targets])
 
 
 def _reverse(labels: Tensor, classes: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:

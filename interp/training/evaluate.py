@@ -19,10 +19,8 @@ def evaluate(model: nn.Module, dataset: Any, reverse: bool = False, *, batch_siz
 
     Args:
         model: from clips (B,C,T,H,W) to logits (B,K), already on its device.
-        dataset: a VideoDataset, or a ClipLoader.
-        reverse: play every clip backwards in time.
-        precision: "fp32" or "bf16" (autocast).
-        world: the processes that share the work; each calls this.
+        dataset: a VideoDataset, or a ClipLoader. reverse: play every clip backwards in time.
+        precision: "fp32" or "bf16" (autocast). world: the processes that share the work; each calls this.
 
     Returns:
         count, loss (mean cross-entropy), top1, top5 (in 0..1), f1 (list of K), macro_f1 (their mean over the classes

@@ -67,5 +67,4 @@ def facts(log: str | Path) -> dict[str, Any]:
         "machine": head["machine"], "precision": head.get("precision"),
         "versions": ", ".join(f"{name} {version}" for name, version in head.get("versions", {}).items()),
         "best epoch, from 0": best["epoch"], "top-1": round(best["val_top1"], 3), "top-5": round(best["val_top5"], 3),
-        "top-1, input reversed": round(best["val_top1_reversed"], 3),
-    }
+        "top-1, input reversed": round(best["val_top1_reversed"], 3)}

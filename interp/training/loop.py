@@ -25,7 +25,7 @@ from interp.data.loader import ClipLoader
 from interp.models import build, weights
 
 from . import log
-from .augment import augment_clips, derive_seed, draw, mirrored_classes
+from .augment import augment_clips, derive_seed, draw
 from .distributed import World, choose_precision, world
 from .evaluate import evaluate
 
@@ -45,11 +45,9 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
     """Train `recipe` and write out/log.jsonl, out/last.safetensors and out/best.safetensors.
 
     Args:
-        recipe: every hyperparameter.
         train_set, validation_set: as VideoDataset; for augmentation with `mirror` and `flip` (class -> class).
         resume: continue after the last whole epoch in `out`, if there is one; so always after torchrun restarted.
-        device, workers, keep: as in `pick` and ClipLoader.
-        seed: of the weights, the order, the augmentation and dropout.
+        device, workers, keep: as in `pick` and ClipLoader. seed: of weights, order, augmentation and dropout.
         precision: "bf16", "fp32" or "auto": bf16 where the hardware computes in it.
         micro_batch: clips at once in one process, by gradient accumulation. None: the process's share of the batch.
         on_error: "skip" leaves clips out that cannot be read and lists them in out/unreadable.txt; "raise" stops.
@@ -82,11 +80,12 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
         network = group.wrap(torch.compile(model) if compile else model)
         optimizer = make_optimizer(recipe, model)
         by_step, by_epoch = schedulers = make_schedulers(recipe, optimizer, steps)
-        mirrors = [mirrored_classes(num_classes, getattr(train_set, name, None)).to(group.device)
-                   for name in ("mirror", "flip")]
+        mirrors = [torch.tensor([classes.get(label, -1) for label in range(num_classes)], device=group.device)
+                   for classes in (getattr(train_set, name, None) or {} for name in ("mirror", "flip"))]
         about = {"recipe": recipes.asdict(recipe), "versions": log.versions(), "command": command, "seed": seed,
                  "precision": precision, "parameters": sum(p.numel() for p in model.parameters()),
-                 "data": {"train": loader.describe(), "validation": loaders[1].describe()},
+                 "data": {split: {"name": str(getattr(clips, "name", "")), "clips": len(clips), "classes": num_classes}
+                          for split, clips in (("train", train_set), ("validation", validation_set))},
                  "initial": getattr(model, "record", None)}  # of weights that are not drawn
         identity = about["recipe"] | {"seed": seed, "clips": len(loader), "batch": batch,
                                       "config": getattr(model, "config", None)}
@@ -174,15 +173,12 @@ def make_optimizer(recipe: recipes.TrainRecipe, model: nn.Module) -> torch.optim
         return torch.optim.SGD(parameters, momentum=recipe.momentum, **options)
     if recipe.optimizer == "adam":
         return torch.optim.Adam(parameters, **options)
-    others = {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0}
-    return torch.optim.AdamW([{"params": [p for p in parameters if p.dim() > 1]}, others], **options)
+    matrices, others = ({"params": [p for p in parameters if (p.dim() > 1) == many]} for many in (True, False))
+    return torch.optim.AdamW([matrices, others | {"weight_decay": 0.0}], **options)
 
 
 def make_schedulers(recipe: recipes.TrainRecipe, optimizer: torch.optim.Optimizer, steps: int) -> tuple:
-    """The scheduler of every step, and that of every epoch (None for the cosine), which takes the validation score.
-
-    Linear warm-up; then a cosine to 0, or the rate halved when the score has not improved for two epochs.
-    """
+    """The scheduler of every step (warm-up, cosine) and of every epoch, which takes the score (plateau, else None)."""
     warmup = min(round(recipe.warmup_epochs * steps), recipe.epochs * steps)
     linear = lr_scheduler.LinearLR(optimizer, 1 / max(warmup, 1), total_iters=max(warmup - 1, 0))
     if recipe.schedule == "plateau":
@@ -209,10 +205,9 @@ def _restore(out: Path, identity: Mapping | None, model: nn.Module, optimizer, s
     tensors, metadata = weights.read_tensors(out / LAST)
     if "interp" not in metadata:
         raise ValueError(f"{out / LAST} is not a checkpoint of a training run; choose another folder")
-    state = json.loads(metadata["interp"])
-    saved = state["identity"]
-    if changed := [f"{key} was {saved.get(key)!r}, is {value!r}"
-                   for key, value in json.loads(json.dumps(identity)).items() if saved.get(key) != value]:
+    state, identity = json.loads(metadata["interp"]), json.loads(json.dumps(identity))
+    if changed := [f"{key} was {was!r}, is {value!r}" for key, value in identity.items()
+                   if (was := state["identity"].get(key)) != value]:
         raise ValueError(f"{out} holds another run ({'; '.join(changed)}); resume it as it was, or change the folder")
     model.load_state_dict({name: tensors[f"model.{name}"] for name in model.state_dict()})
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
