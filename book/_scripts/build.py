@@ -40,6 +40,7 @@ EXECUTED = CACHE / "executed"  # what ran, and a record of each run
 COPY = CACHE / "book"  # what Jupyter Book renders
 HTML = ROOT / "_build" / "html"
 COUNTS = {"train": 1000, "validation": 240}  # clips of the embedded dataset; minutes on two cores
+PLACEHOLDER = "interp-authors/interp"  # what the sources call the repository on GitHub
 CELL_SECONDS = 900  # a cell that takes longer than this hangs
 
 
@@ -125,13 +126,31 @@ def versions() -> dict[str, str]:
     return found | {name: metadata.version(name) for name in names}
 
 
+def repository() -> str:
+    """OWNER/NAME on GitHub: of the variable, of Actions' own, of git's remote, else the sources' placeholder."""
+    remote = subprocess.run(["git", "remote", "get-url", "origin"], cwd=ROOT, capture_output=True, text=True).stdout
+    known = re.search(r"github\.com[:/]([^/\s]+/[^/\s]+?)(?:\.git)?\s*$", remote)
+    named = os.environ.get("INTERP_REPOSITORY") or os.environ.get("GITHUB_REPOSITORY")
+    return named or (known[1] if known else PLACEHOLDER)
+
+
 def fresh_copy(target: Path) -> None:
-    """The book's sources in a folder of their own, with nothing left from an earlier build."""
+    """The book's sources in a folder of their own, with nothing left from an earlier build.
+
+    The repository's name takes the placeholder's place: in install cells, launch buttons, addresses and the citation.
+    """
     shutil.rmtree(target, ignore_errors=True)
     ignore = shutil.ignore_patterns("_scripts", ".*", "__pycache__")
     shutil.copytree(ROOT / "book", target / "book", ignore=ignore)
-    for name in ("_config.yml", "_toc.yml"):
+    for name in ("_config.yml", "_toc.yml", "CITATION.cff"):
         shutil.copy(ROOT / name, target / name)
+    (owner, name), (old_owner, old_name) = repository().split("/"), PLACEHOLDER.split("/")
+    for path in (path for path in files(target) if path.suffix in (".ipynb", ".md", ".yml", ".cff")):
+        text = path.read_text(encoding="utf-8")
+        new = text.replace(PLACEHOLDER, f"{owner}/{name}")
+        new = new.replace(f"{old_owner}.github.io/{old_name}", f"{owner}.github.io/{name}")
+        if new != text:
+            path.write_text(new, encoding="utf-8")
 
 
 def execute(notebook: Path, scale: str, package: str) -> dict | None:
@@ -198,6 +217,16 @@ def add_mathjax() -> None:
     shutil.copy(package / "static" / "mathjax" / "tex-svg.js", target)
 
 
+def add_networks() -> None:
+    """Both networks for the explorers of the pages; without a network for their runtime the pages do without."""
+    import networks  # beside this file; it needs the package and onnx
+
+    try:
+        print(networks.write(COPY / "book" / "_static" / "networks", CACHE), flush=True)
+    except OSError as error:
+        print(f"no networks in the pages, whose explorers keep the scores of single runs: {error}", file=sys.stderr)
+
+
 def write_root() -> None:
     """index.html: title, description and preview of the first page, and the way to it."""
     first = f"{pages()[0]}.html"
@@ -228,7 +257,7 @@ def book() -> None:
     notebooks, scale = chapters(), os.environ.get("INTERP_SCALE", "book")
     make_data()
     fresh_copy(COPY)
-    package = sha256([json.dumps(data_recipe()), *files(ROOT / "interp")])
+    package = sha256([json.dumps(data_recipe()), repository(), *files(ROOT / "interp")])
     records = {notebook.stem: execute(notebook, scale, package) for notebook in notebooks}
     failed = [name for name, record in records.items() if record is None]
     if failed:
@@ -236,6 +265,7 @@ def book() -> None:
     write_run_times(records)
     write_interface()
     add_mathjax()
+    add_networks()
     for stale in (HTML, HTML.with_name(".doctrees")):  # a kept page would keep its warnings to itself
         shutil.rmtree(stale, ignore_errors=True)
     # Called through its main function: a script of another environment may come first on the PATH.
@@ -247,6 +277,7 @@ def book() -> None:
     if subprocess.run(command, cwd=ROOT, env=ours).returncode != 0:
         sys.exit("jupyter-book gave warnings or failed: see above")
     write_root()
+    shutil.copy(COPY / "CITATION.cff", HTML)
     if wrong := check_pages(notebooks):
         sys.exit("\n".join(wrong))
     size = sum(path.stat().st_size for path in files(HTML)) / 2**20

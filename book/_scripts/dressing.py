@@ -20,6 +20,7 @@ from sphinx.util.nodes import make_refnode
 NAME = re.compile(r"([A-Za-z_][\w.]*)(\(.*\))?")
 PICTURE = "_static/preview.png"  # 1200 x 630, drawn by picture.py
 PICTURE_SHOWS = "Three moving panels for I3D and for the C-LSTM: a clip, a heat map, the clip frozen; below, the mask."
+NETWORKS = "_static/networks/networks.json"
 LONGEST = 200  # characters of a description; more is cut off where a link is shown
 
 
@@ -120,7 +121,8 @@ def repair(app, pagename: str, templatename: str, context: dict, doctree) -> Non
 
 
 def mend_files(app, error) -> None:
-    """Name the arrow that unfolds a chapter's pages; take MathJax, 2 MB, off the pages without a formula."""
+    """Name the arrow that unfolds a chapter's pages; take MathJax, 2 MB, off the pages without a formula; tell
+    explorers where build.py laid the networks."""
     arrow = '<summary><span class="toctree-toggle"'
     named = arrow.replace("<summary>", '<summary aria-label="The pages below">')
     mathjax = re.compile(r"[ ]*<script>window\.MathJax.*?</script>\n|[ ]*<script[^>]*mathjax/[^>]*></script>\n")
@@ -129,6 +131,9 @@ def mend_files(app, error) -> None:
         mended = text.replace(arrow, named)
         if 'class="math' not in text:
             mended = mathjax.sub("", mended)
+        if "interp-explorer" in text and (Path(app.outdir) / NETWORKS).exists():
+            up = "../" * (len(path.relative_to(app.outdir).parts) - 1)
+            mended = mended.replace("</head>", f'<link rel="interp-networks" href="{up}{NETWORKS}">\n</head>', 1)
         if mended != text:
             path.write_text(mended, encoding="utf-8")
 

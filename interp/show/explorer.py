@@ -3,10 +3,10 @@
 The page holds the scores of every window of frames, as one dict ("interp-explorer" version 1), numbers little-endian in
 base64, masks as "0011100". R rows: the clip itself, all windows by first and then by last frame, the masks of "extra".
 
-    {"format", "version", "id", "title", "fps", "threshold", "extra": [mask], "target": index or null,
+    {"format", "version", "id", "title", "fps", "threshold", "recipe", "extra": [mask], "target": index or null,
      "frames": {"count", "width", "height", "columns", "sprite": a WebP's address, frames row by row},
      "colours": 256 x 3 bytes, "classes": {index: name}, "models": [{
-        "name", "words", "guess": index, "explained": index, "columns": [index of a class whose scores are shown],
+        "name", "weights": SHA-256 of their file, "words", "guess": index, "explained": index, "columns": [index shown],
         "map": {"width", "height", "levels": T x height x width bytes, 255 for 1},
         "tables": {"freeze": {"scores": columns x R float32, "top": R uint16, "topScores": R float32}, "reverse"},
         "best": {"freeze": mask, "reverse": mask},
@@ -34,7 +34,7 @@ from interp.show.figure import COLORMAP, clip_frames, describe
 from interp.show.html import data_address, json_text, static
 
 KINDS = ("freeze", "reverse")
-LARGE = 1_000_000  # bytes of decoded frames, from which on they are compressed more: a page may hold many clips
+LARGE = 1_000_000  # bytes of decoded frames; fewer are kept exactly, for networks in the page to score them
 MAP_SIDE = 32  # cells a side of a map on the page; a layer has fewer
 
 
@@ -84,6 +84,7 @@ class Explorer:
             "format": "interp-explorer", "version": 1, "id": records[0].id, "fps": 6,
             "title": names.get(str(target), "A clip of unknown class"),
             "threshold": self.recipe.snap, "frames": _sprite(clip_frames(self.clip)), "classes": names,
+            "recipe": {key: getattr(self.recipe, key) for key in ("lambda1", "lambda2", "border")},
             "colours": _base64(colours), "extra": extra, "target": None if target is None else int(target),
             "models": shown}
 
@@ -133,9 +134,10 @@ class Explorer:
         columns = list(dict.fromkeys(([] if target is None else [int(target)]) + [record.guess]))
         scores = {kind: torch.cat([record.probabilities[None], self.windows[kind, name].class_scores[0].cpu(),
                                    self.score(name, extra, kind)]) for kind in KINDS}  # (R, K)
-        tops = {kind: table.max(dim=1) for kind, table in scores.items()}
+        tops, made = {kind: table.max(1) for kind, table in scores.items()}, getattr(self.models[name], "record", None)
         return {
             "name": name, "words": describe(dataclasses.replace(record, model=name)), "guess": record.guess,
+            "weights": made.get("sha256") if isinstance(made, Mapping) else None,
             "explained": record.explained, "columns": columns, "map": _map(record.map),
             "tables": {kind: {"scores": _base64(scores[kind][:, columns].T.numpy().astype("<f4")),
                               "top": _base64(tops[kind].indices.numpy().astype("<u2")),
@@ -178,7 +180,7 @@ def _sprite(frames: np.ndarray) -> dict:
     padded = np.pad(frames, [(0, -count % columns), (0, 0), (0, 0), (0, 0)])
     sheet = padded.reshape(-1, columns, height, width, 3).swapaxes(1, 2).reshape(-1, columns * width, 3)
     target = io.BytesIO()
-    Image.fromarray(sheet).save(target, "WEBP", quality=90 if sheet.size < LARGE else 50, method=4)
+    Image.fromarray(sheet).save(target, "WEBP", lossless=sheet.size < LARGE, quality=50, method=4)
     return {"count": count, "width": width, "height": height, "columns": columns,
             "sprite": data_address("image/webp", target.getvalue())}
 
