@@ -1,4 +1,4 @@
-"""The networks in the page: the search in explorer.js against the package, then a page in Chromium, its network cut off."""
+"""The networks in the page: the search in explorer.js against the package, then a page in Chromium, cut off."""
 
 import functools
 import http.server
@@ -6,14 +6,13 @@ import importlib.util
 import json
 import shutil
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from offline import absent, watched
+from offline import watched
 
 import interp
 from interp import perturb, recipes, widgets
@@ -65,8 +64,8 @@ def test_the_search_walks_through_the_masks_of_the_package(kind, recipe):
 
 
 SEARCH = """const scores = new Map(values.scores), {order, bestMask} = explorer;
-    const keyOf = mask => order(mask, values.kind).join(), scored = new Map([[order(Array(8).fill(false), values.kind).join(),
-        values.original]]), bounds = [];
+    const keyOf = mask => order(mask, values.kind).join(), bounds = [];
+    const scored = new Map([[keyOf(Array(8).fill(false)), values.original]]);
     const found = await bestMask({count: 8, recipe: values.recipe, kind: values.kind, keyOf, scored,
         score: async mask => scores.get(keyOf(mask)), told: now => bounds.push([now.loss, now.bound]),
         stopped: () => values.stop !== null && bounds.length >= values.stop});
@@ -89,7 +88,7 @@ def test_the_search_finds_the_least_loss_of_all_masks(kind):
         found = node(SEARCH, **values, stop=None)
         assert found["loss"] == pytest.approx(float(losses.min())) and found["bound"] == found["loss"]
         code = int("".join(map(str, found["mask"][::-1])), 2)
-        priced = min(losses[code], losses[code | (kind == "freeze")])  # freezing frame 0 does nothing: the cheaper price
+        priced = min(losses[code], losses[code | (kind == "freeze")])  # freezing frame 0 does nothing
         assert float(priced) == pytest.approx(float(losses.min()))
         early = node(SEARCH, **values, stop=3)
         assert early["forwards"] <= 3 and early["bound"] - 1e-6 <= float(losses.min()) <= early["loss"] + 1e-6
@@ -149,12 +148,13 @@ def explorer_page(browser, site, pair):
     folder, address = site
     contexts = []
 
-    def open_page(clip, **options):
-        explorer = widgets.Explorer(clip, pair, method="gradient", start="central", recipe=recipes.MaskRecipe(
-            "short", 0.01, 0.02, iterations=2)) if "explorer" not in options else options.pop("explorer")
+    def open_page(clip):
+        short = recipes.MaskRecipe("short", 0.01, 0.02, iterations=2)
+        explorer = widgets.Explorer(clip, pair, method="gradient", start="central", recipe=short)
         head = '<meta charset="utf-8"><title>page</title><link rel="icon" href="data:,">'
         head += '<link rel="interp-networks" href="networks/networks.json">'
-        text = f'<!doctype html><html lang="en"><head>{head}</head><body><main>{explorer.to_html()}</main></body></html>'
+        body = f"<body><main>{explorer.to_html()}</main></body>"
+        text = f'<!doctype html><html lang="en"><head>{head}</head>{body}</html>'
         (folder / "page.html").write_text(text, encoding="utf-8")
         context = watched(browser, (address, "data:", "blob:"), viewport={"width": 1280, "height": 1000},
                           reduced_motion="reduce")  # fmt: skip
@@ -163,7 +163,7 @@ def explorer_page(browser, site, pair):
         page.set_default_timeout(120_000)
         page.goto(f"{address}/page.html")
         page.wait_for_selector(".ix[data-ready]")
-        return explorer, page
+        return page
 
     yield open_page
     for context, wrong in contexts:
@@ -187,10 +187,11 @@ def paint(page, *frames: int) -> None:
 @pytest.mark.browser
 def test_frames_that_no_run_holds_are_scored_in_the_page(explorer_page, pair):
     clip = generated(3)
-    _, page = explorer_page(clip)
+    page = explorer_page(clip)
     paint(page, 3, 4, 10)
     page.locator(".ix-all summary").first.click()
-    page.wait_for_function("() => [...document.querySelectorAll('.ix-all .ix-number b')].every(b => b.innerText !== '–')")
+    numbers = "[...document.querySelectorAll('.ix-all .ix-number b')]"
+    page.wait_for_function(f"() => {numbers}.every(number => number.innerText !== '–')")
     mask = torch.zeros(1, 16)
     mask[0, [2, 3, 9]] = 1
     for place, model in enumerate(pair.values()):
@@ -206,7 +207,7 @@ def test_frames_that_no_run_holds_are_scored_in_the_page(explorer_page, pair):
 @pytest.mark.parametrize("name, kind, index", [("I3D", "freeze", 0), ("C-LSTM", "freeze", 3), ("I3D", "reverse", 0)])
 def test_the_search_in_the_page_finds_pythons_mask(explorer_page, pair, name, kind, index):
     clip = generated(index)
-    _, page = explorer_page(clip)
+    page = explorer_page(clip)
     page.get_by_role("radio", name=name).check()
     page.get_by_role("radio", name=kind).check()
     page.get_by_role("button", name="Find the best mask").click()
@@ -223,7 +224,7 @@ def test_a_readers_video_is_guessed_as_python_guesses_it(explorer_page, pair):
     videos = sorted((ROOT.parent / "shared" / "real" / "videos").glob("*.mp4"))
     if not videos:
         pytest.skip("needs ../shared")
-    _, page = explorer_page(generated(0))
+    page = explorer_page(generated(0))
     page.locator('input[type="file"]').set_input_files(videos[0])
     page.wait_for_function("name => document.querySelector('.ix-title strong').innerText === name", arg=videos[0].name)
     page.wait_for_selector(".ix[data-ready]")
@@ -234,5 +235,6 @@ def test_a_readers_video_is_guessed_as_python_guesses_it(explorer_page, pair):
         assert page.locator(".ix-now").nth(place).inner_text().startswith(f"Guess: {guess}")
     page.get_by_role("button", name="The book's clip").click()
     page.wait_for_selector("text=The found mask")
-    page.locator('input[type="file"]').set_input_files({"name": "no.mp4", "mimeType": "video/mp4", "buffer": b"no video"})
+    other = {"name": "no.mp4", "mimeType": "video/mp4", "buffer": b"no video"}
+    page.locator('input[type="file"]').set_input_files(other)
     page.wait_for_function("() => /cannot decode no.mp4/.test(document.querySelector('.ix-note').innerText)")

@@ -200,7 +200,7 @@ def test_on_the_first_page_a_reader_paints_and_the_scores_fall(visit):
     page.wait_for_url("**/book/intro.html")
     page.locator(".interp-explorer").scroll_into_view_if_needed()  # below the result; it loads once it is seen
     page.wait_for_selector(".ix[data-ready]")
-    squares, scores = page.locator(".ix-square"), page.locator(".ix-number b")
+    squares, scores = page.locator(".ix-square"), page.locator(".ix-model > .ix-row .ix-number b")
     squares.first.scroll_into_view_if_needed()
     before = [float(score) for score in scores.all_inner_texts()]
     for place, move in ((2, page.mouse.down), (14, page.mouse.up)):
@@ -209,3 +209,16 @@ def test_on_the_first_page_a_reader_paints_and_the_scores_fall(visit):
         move()
     after = [float(score) for score in scores.all_inner_texts()]
     assert len(before) >= 2 and max(after) < min(before) / 2
+
+
+def test_on_the_first_page_the_networks_score_any_mask(visit):
+    if not (HTML / "_static" / "networks" / "networks.json").exists():
+        pytest.skip("the book was built without a network for onnxruntime-web")
+    page, wrong = visit("book/intro.html", viewport={"width": 1280, "height": 860})
+    page.locator(".interp-explorer").scroll_into_view_if_needed()
+    page.wait_for_selector(".ix[data-ready]")
+    for place in (2, 7, 11):
+        page.locator(".ix-square").nth(place).click()
+    page.wait_for_function("() => [...document.querySelectorAll('.ix-now')].every(now => /uess: /.test(now.innerText))",
+                           timeout=120_000)  # fmt: skip
+    assert page.locator(".ix").get_attribute("data-mask") == "0010000100010000" and wrong == []

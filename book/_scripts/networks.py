@@ -1,8 +1,8 @@
 """The shipped networks for the pages: as ONNX, checked against PyTorch, with the runtime that a browser runs them in.
 
-`write(folder)` fills the folder: i3d.onnx, clstm.onnx, the worker networks.js, onnxruntime-web's script and its gzipped
-WebAssembly, and networks.json, which says what is there. The runtime comes from the npm registry, once, into .cache; its
-checksum stands here. dressing.py names the folder on every page that has an explorer.
+`write(folder)` fills the folder: i3d.onnx, clstm.onnx, the worker networks.js, onnxruntime-web's script and its
+gzipped WebAssembly, and networks.json, which says what is there. The runtime comes from the npm registry, once, into
+.cache; its checksum stands here. dressing.py names the folder on every page that has an explorer.
 
 networks.json: {"runtime": {"script", "wasm", "bytes"}, "networks": [{"name", "file", "bytes", "weights": SHA-256 of
 the safetensors file, "shares": null or, for time, rows and columns, the share of each map cell in each point}]}
