@@ -24,7 +24,8 @@ def build(tmp_path, monkeypatch):
     cell = {"cell_type": "code", "id": "a", "metadata": {}, "source": "1 + 1", "outputs": [], "execution_count": None}
     chapter = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [cell]}
     for name, text in {"book/first.ipynb": json.dumps(chapter), "interp/module.py": "ONE = 1\n",
-                       "_config.yml": "title: x\n", "_toc.yml": "format: jb-book\nroot: book/first\n"}.items():
+                       "_config.yml": "title: x\n", "CITATION.cff": "url: https://interp-authors.github.io/interp/\n",
+                       "_toc.yml": "format: jb-book\nroot: book/first\n"}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     module.ran, module.fails, module.rendered, module.data_version = [], False, [], 1
@@ -52,7 +53,8 @@ def build(tmp_path, monkeypatch):
     cache = tmp_path / ".cache"
     for name, value in {"ROOT": tmp_path, "CACHE": cache, "EXECUTED": cache / "executed", "COPY": cache / "book",
                         "DATA": tmp_path / "data", "HTML": tmp_path / "_build" / "html", "NotebookClient": Client,
-                        "make_data": lambda: None, "write_interface": lambda: None,
+                        "make_data": lambda: None, "write_interface": lambda: None, "add_networks": lambda: None,
+                        "repository": lambda: "somebody/fork",
                         "data_recipe": lambda: {"version": module.data_version}}.items():  # fmt: skip
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(module.subprocess, "run", run)
@@ -73,6 +75,11 @@ def test_an_unchanged_chapter_is_not_run_again_and_the_render_executes_nothing(b
     assert {"-W", "-n", "--keep-going"} <= set(build.rendered[0])  # warnings are errors
     settings = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     assert settings["execute"] == {"execute_notebooks": "off"}
+
+
+def test_the_repository_has_its_name_in_every_address(build):
+    build.book()
+    assert (build.HTML / "CITATION.cff").read_text() == "url: https://somebody.github.io/fork/\n"
 
 
 CHANGES = {

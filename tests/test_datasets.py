@@ -218,6 +218,9 @@ def test_folder(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="has no class folders"):
         open_folder(tmp_path / "empty")
+    (tmp_path / "empty" / "train").mkdir()
+    with pytest.raises(DataError, match="a folder for each split"):
+        open_folder(tmp_path / "empty")
 
 
 def test_folder_without_a_pattern_splits_by_name(tmp_path):

@@ -57,7 +57,7 @@ class MaskResult:
 def find_masks(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] | int | None = None,
                recipe: MaskRecipe = SOMETHING_MASK, perturbation: str = "freeze",
                start: str | Tensor | None = None, *, stop: Stop | bool | None = None, batch_size: int | None = None,
-               ids: Sequence[str] | None = None, progress: bool | None = False, keep_path: bool = False,
+               ids: Sequence[str] | None = None, progress: bool | None = None, keep_path: bool = False,
                method: str = "gradient", budget: int = 2000) -> MaskResult | ExactResult:
     """Find the temporal mask of each clip; a clip's mask does not depend on its neighbours.
 
@@ -85,7 +85,7 @@ def find_masks(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] 
 
 
 def search(model, clips, targets, originals, recipe, perturbation, *, ids, method="gradient", budget=2000, start=None,
-           stop=None, batch_size=None, progress=False, keep_path=False) -> MaskResult | ExactResult:
+           stop=None, batch_size=None, progress=None, keep_path=False) -> MaskResult | ExactResult:
     """What `find_masks` returns, where the arguments are checked and the clips' scores are known."""
     with inference.frozen_eval(model):
         if method == "exact":

@@ -34,6 +34,9 @@ def open_folder(root, split="train", num_frames=16, size=None, *, split_pattern=
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not folders:
         raise DataError(root, "has no class folders; expected a folder of videos for each class")
+    if {path.name.lower() for path in folders} <= {"train", "training", "val", "valid", "validation", "test"}:
+        raise DataError(root, "has a folder for each split, expected one for each class; put the videos of all splits "
+                              "together and give a split pattern, or take one split as the root")
     samples = []
     for label, folder in enumerate(folders):
         files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
