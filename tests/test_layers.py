@@ -4,6 +4,7 @@ import ast
 import graphlib
 import importlib.util
 import json
+import re
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -153,3 +154,21 @@ def test_modules_open_with_a_docstring_and_hold_no_unsafe_word():
             if path.parts[0] == "interp" and not (text and ast.get_docstring(ast.parse(text))):
                 wrong.append(f"{path}: no opening docstring")
     assert wrong == []
+
+
+HOUSE_WORDS = (r"\b(rivals?|by lot|by heart|lent|borrowed|whoever|handed (?:out|back)|anew|strangers|praised|dealt out|"
+               r"what acts|told in words|memorise\w*|wants float)\b")  # fmt: skip
+
+
+def test_prose_has_no_house_words():
+    texts = {path: (ROOT / path).read_text(encoding="utf-8") for path in tracked() if path.suffix in (".md", ".ipynb")}
+    for path, text in texts.items():
+        if path.suffix == ".ipynb":
+            cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown"]
+            texts[path] = "\n".join("".join(cell["source"]) for cell in cells)
+    for name, text in package().items():
+        kinds = ast.FunctionDef | ast.ClassDef | ast.Module
+        nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, kinds)]
+        texts[name] = "\n".join(filter(None, map(ast.get_docstring, nodes)))
+    found = [f"{path}: {match}" for path, text in texts.items() for match in re.findall(HOUSE_WORDS, text, re.I)]
+    assert found == []

@@ -1,4 +1,4 @@
-"""KTH Actions as it is handed out: AVIs named person01_boxing_d1_uncomp.avi and the list 00sequences.txt.
+"""KTH Actions in its official layout: AVIs named person01_boxing_d1_uncomp.avi and the list 00sequences.txt.
 
 Schuldt, Laptev, Caputo, "Recognizing human actions: a local SVM approach", ICPR 2004: 25 subjects, 6 actions, 4
 settings; the list names 600 videos, of which 599 exist, with 2,391 sequences in them. A sequence is a sample; its

@@ -1,4 +1,4 @@
-"""Something-Something V2 as it is handed out: a folder of videos, labels and splits as JSON.
+"""Something-Something V2 in its official layout: a folder of videos, labels and splits as JSON.
 
 Goyal et al., "The 'something something' video database", ICCV 2017, second release of 2018: 174 classes, 168,913
 clips to train, 24,777 to validate.

@@ -63,11 +63,11 @@ CLAIMS = (
 _OVER_CHANCE = (
     ("masks agree with the known interval more than chance does", "agreement", "chance_agreement"),
     ("masks are highest in the known interval more often than by chance", "pointing_in_time", "known_share"),
-    ("maps lie on what acts more than an even map does", "in_boxes", "boxes_share"),
-    ("maps are highest on what acts more often than by chance", "pointing_in_space", "boxes_share"),
+    ("maps lie on what moves more than an even map does", "in_boxes", "boxes_share"),
+    ("maps are highest on what moves more often than by chance", "pointing_in_space", "boxes_share"),
 )
 _OVER_C_LSTM = (("I3D's masks agree with the known interval more than the C-LSTM's", "agreement"),
-                ("I3D's maps lie on what acts more than the C-LSTM's", "in_boxes"))
+                ("I3D's maps lie on what moves more than the C-LSTM's", "in_boxes"))
 TRUTH = tuple(claim for dataset, start in STARTS.items() for claim in (
     *(Claim(f"{start}{name}'s {words}", dataset, key, 1, None, False, (model, model), chance)
       for words, key, chance in _OVER_CHANCE for model, name in (("i3d", "I3D"), ("clstm", "the C-LSTM"))),

@@ -130,7 +130,7 @@ def blobs(maps, threshold: float = THRESHOLD, grid: int | None = GRID) -> Blobs:
 def map_means(heat_map, boxes: Sequence[Sequence[Sequence[float]]] | None = None) -> dict[str, float | None]:
     """The means of a map (T,H,W) over the frames that have a number, by column name; None where none has.
 
-    boxes: of what acts in each frame, for the last three: share of the map in them, pointing game, their own share.
+    boxes: of the things that act, by frame, for the last three: share of the map in them, pointing game, own share.
     """
     heat_map, frames = _maps(heat_map), blobs(heat_map)
     means = {"blobs": frames.count, "blob_size": frames.size, "blob_distance": frames.distance}

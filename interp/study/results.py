@@ -209,7 +209,7 @@ def explain_clips(model: nn.Module, dataset: Any, indices: Sequence[int], recipe
 
 
 def _explain_rows(model, rows, clips, boxes, recipe, search, batch_size=None, progress: bool = False) -> None:
-    """Complete the rows of the clips (B,C,T,H,W); boxes: by their indices, of what acts in each frame."""
+    """Complete the rows of the clips (B,C,T,H,W); boxes: by their indices, of the things that act."""
     ids, kind, exact = [row["id"] for row in rows], search["perturbation"], search["method"] == "exact"
     targets = torch.tensor([-1 if row["target"] is None else row["target"] for row in rows])
     options = {key: search[key] for key in ("method", "explained_class", "weights", "layer", "align", "start")}
