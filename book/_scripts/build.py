@@ -247,6 +247,8 @@ def check_pages(notebooks: list[Path]) -> list[str]:
         cells = json.loads((COPY / notebook.relative_to(ROOT)).read_text(encoding="utf-8"))["cells"]
         if not any(cell.get("outputs") for cell in cells):
             wrong.append(f"{notebook.stem}: no cell has an output")
+        wrong += [f"{notebook.stem}: a progress bar in the output of cell {cell.get('id')}" for cell in cells
+                  if re.search(r"\d%\|", json.dumps(cell.get("outputs", [])))]
     if not (HTML / "index.html").is_file():
         wrong.append("index.html: not there")
     return wrong

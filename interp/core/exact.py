@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from interp.core import perturb
-from interp.core.inference import check_clips, check_finite, check_ids, frozen_eval, predict_targets
+from interp.core.inference import NO_BAR, check_clips, check_finite, check_ids, frozen_eval, predict_targets
 from interp.core.windows import score_table
 from interp.recipes import SOMETHING_MASK, MaskRecipe
 
@@ -84,7 +84,7 @@ def search_exact(model, clips, targets, originals, perturbation, recipe, *, budg
 
     searches = [_Search(order, clip, original, budget, share) for clip, original in
                 zip(clips, originals.tolist(), strict=True)]
-    bar = tqdm(searches, desc="exact masks", unit="clip", disable=None if progress is None else not progress)
+    bar = tqdm(searches, desc="exact masks", unit="clip", disable=NO_BAR if progress is None else not progress)
     with frozen_eval(model), contextlib.suppress(KeyboardInterrupt), bar:  # each search gives what it knows so far
         for row, search in enumerate(bar):
             search.run(functools.partial(score, row))

@@ -5,6 +5,7 @@ Axes: clips (B,C,T,H,W) floats, logits (B,K), targets (B,).
 
 import contextlib
 import math
+import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+NO_BAR = bool(os.environ.get("TQDM_DISABLE")) or None  # None: a bar on a terminal; tqdm ignores its variable for None
 BATCH_SIZE = 32  # clips, where the model names no other: more gain nothing on a CPU
 _BATCH_SIZES_THAT_FIT: weakref.WeakKeyDictionary[nn.Module, int] = weakref.WeakKeyDictionary()
 

@@ -17,8 +17,7 @@ from interp.core.exact import ExactResult, search_exact
 from interp.core.windows import penalty, score_masks, score_table, score_windows
 from interp.recipes import SOMETHING_MASK, MaskRecipe
 
-METHODS = ("gradient", "exact")
-STARTS = ("central", "best-window")
+METHODS, STARTS = ("gradient", "exact"), ("central", "best-window")
 CHECK_EVERY = 20  # steps between looks for a loss that is not finite
 
 
@@ -99,7 +98,7 @@ def search(model, clips, targets, originals, recipe, perturbation, *, ids, metho
             starts = _central_start(model, clips, targets, originals, recipe, batch_size)
         stop = Stop() if stop is True else stop or None
         with tqdm(total=len(clips) * recipe.iterations, desc="masks", unit="step", leave=False,
-                  disable=None if progress is None else not progress) as bar:
+                  disable=inference.NO_BAR if progress is None else not progress) as bar:
             def descend(rows: slice) -> tuple:
                 bar.update(-bar.n + rows.start * recipe.iterations)  # after memory ran out, the batch begins again
                 return _descend(model, clips[rows], targets[rows], starts[rows], recipe, perturbation, stop, ids[rows],

@@ -11,8 +11,7 @@ from tqdm import tqdm
 
 from interp.data.video import VideoError
 
-KEEP = ("auto", "memory", "none")
-ON_ERROR = ("skip", "raise")
+KEEP, ON_ERROR = ("auto", "memory", "none"), ("skip", "raise")
 MEMORY_LIMIT = 2 * 1024**3  # bytes of decoded frames that "auto" keeps
 
 
