@@ -516,6 +516,12 @@ function mount(element, data, { send = null } = {}) {
     return { canvas, words, figure: make("figure", {}, canvas, make("figcaption", {}, words)) };
   };
   const [original, heat, perturbed] = [panel(), panel(), panel()];
+  const colours = bytesOf(data.colours), stops = Array.from({ length: 9 }, (_, k) => Math.min(255, 32 * k));
+  const ramp = make("i", { "aria-hidden": "true" });
+  ramp.style.background = `linear-gradient(to right, ${stops.map(level =>
+    `rgb(${colours.slice(3 * level, 3 * level + 3).join()})`).join()})`;
+  const scale = make("small", { class: "ix-scale" }, "0 ", ramp, " highest");
+  heat.figure.lastChild.append(" ", scale);
   const hint = make("p", { class: "ix-hint" });
   const legend = make("p", { class: "ix-legend" });
   const keys = make("p", { class: "ix-legend ix-keys", id: `${prefix}-keys` },
@@ -648,6 +654,7 @@ function mount(element, data, { send = null } = {}) {
     const model = data.models[state.model], current = scores();
     original.canvas.setAttribute("aria-label", `The clip: ${data.title}`);
     original.words.textContent = "The clip";
+    scale.hidden = !model.map;
     heat.words.textContent = model.map ? `Where ${model.name} looked` : `A map of ${model.name} needs Python`;
     heat.canvas.setAttribute("aria-label", model.map ? `Grad-CAM of ${model.name}: brighter where its decision rests` :
       "The clip, without a map");
