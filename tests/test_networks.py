@@ -160,7 +160,7 @@ def explorer_page(browser, site, pair):
                           reduced_motion="reduce")  # fmt: skip
         page, wrong = context.__enter__()
         contexts.append((context, wrong))
-        page.set_default_timeout(120_000)
+        page.set_default_timeout(300_000)  # a search takes a minute on two cores
         page.goto(f"{address}/page.html")
         page.wait_for_selector(".ix[data-ready]")
         return page
@@ -204,7 +204,7 @@ def test_frames_that_no_run_holds_are_scored_in_the_page(explorer_page, pair):
 
 @pytest.mark.browser
 @pytest.mark.slow
-@pytest.mark.parametrize("index, kind", [(0, "freeze"), (3, "freeze"), (0, "reverse")])
+@pytest.mark.parametrize("index, kind", [(0, "freeze"), (4, "freeze"), (6, "freeze"), (10, "freeze"), (0, "reverse")])
 def test_the_search_in_the_page_finds_pythons_mask(explorer_page, pair, index, kind):
     clip = generated(index)
     page = explorer_page(clip)
