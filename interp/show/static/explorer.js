@@ -561,7 +561,7 @@ function mount(element, data, { send = null } = {}) {
       preset("Best window", model => maskOf(model.best[state.kind]))],
     preset("Clear", () => Array(count).fill(false)));
   const hunt = make("button", { type: "button", onclick: () => (search ? search.stop() : startSearch()) }, "Find the best mask");
-  const gap = make("i"), found = make("p", { class: "ix-found", role: "status" });
+  const gap = make("i"), found = make("p", { class: "ix-found" });
   const finding = make("div", { class: "ix-finding", hidden: true }, found,
     make("span", { class: "ix-bar", "aria-hidden": "true" }, gap));
   const chosen = make("input", { type: "file", accept: "video/*", onchange: () => readFile(chosen.files[0]) });
@@ -685,7 +685,7 @@ function mount(element, data, { send = null } = {}) {
     show(state.frame);
     clearTimeout(telling);
     if (settled) telling = setTimeout(() => {
-      said.textContent = spoken(data, state, scores(), live(), untouched, networks);
+      said.textContent = `${spoken(data, state, scores(), live(), untouched, networks)} ${found.textContent}`.trim();
     }, SETTLED);
     if (send && by !== "kernel") {
       clearTimeout(sending);
