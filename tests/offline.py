@@ -1,8 +1,11 @@
 """A piece of HTML in real Chromium, the network off; skipped where there is none, but for INTERP_NEED_BROWSER."""
 
 import contextlib
+import functools
+import http.server
 import os
 import shutil
+import threading
 
 import pytest
 
@@ -28,6 +31,21 @@ def chromium():
         running = playwright.chromium.launch(executable_path=path, args=FLAGS.split())
         yield running
         running.close()
+
+
+@contextlib.contextmanager
+def served(folder):
+    """The address of a folder's files, on a port of this machine."""
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 @contextlib.contextmanager

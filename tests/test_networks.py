@@ -1,18 +1,15 @@
 """The networks in the page: the search in explorer.js against the package, then a page in Chromium, cut off."""
 
-import functools
-import http.server
 import importlib.util
 import json
 import shutil
 import subprocess
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from offline import watched
+from offline import served, watched
 
 import interp
 from interp import perturb, recipes, widgets
@@ -109,15 +106,8 @@ def site(tmp_path_factory):
     except OSError as error:
         pytest.skip(f"no network for the runtime: {error}")
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield folder, f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with served(folder) as address:
+        yield folder, address
 
 
 @pytest.fixture(scope="module")
@@ -144,30 +134,25 @@ def test_maps_lie_where_grad_cam_draws_them(site, pair):
 
 @pytest.fixture
 def explorer_page(browser, site, pair):
-    """Opens an Explorer of a generated clip beside the networks."""
+    """Opens an Explorer of a generated clip beside the networks; at the end nothing went wrong on the page."""
     folder, address = site
-    contexts = []
-
-    def open_page(clip):
-        short = recipes.MaskRecipe("short", 0.01, 0.02, iterations=2)
-        explorer = widgets.Explorer(clip, pair, method="gradient", start="central", recipe=short)
-        head = '<meta charset="utf-8"><title>page</title><link rel="icon" href="data:,">'
-        head += '<link rel="interp-networks" href="networks/networks.json">'
-        body = f"<body><main>{explorer.to_html()}</main></body>"
-        text = f'<!doctype html><html lang="en"><head>{head}</head>{body}</html>'
-        (folder / "page.html").write_text(text, encoding="utf-8")
-        context = watched(browser, (address, "data:", "blob:"), viewport={"width": 1280, "height": 1000},
-                          reduced_motion="reduce")  # fmt: skip
-        page, wrong = context.__enter__()
-        contexts.append((context, wrong))
+    with watched(browser, (address, "data:", "blob:"), viewport={"width": 1280, "height": 1000},
+                 reduced_motion="reduce") as (page, wrong):  # fmt: skip
         page.set_default_timeout(300_000)  # a search takes a minute on two cores
-        page.goto(f"{address}/page.html")
-        page.wait_for_selector(".ix[data-ready]")
-        return page
 
-    yield open_page
-    for context, wrong in contexts:
-        context.__exit__(None, None, None)
+        def open_page(clip):
+            short = recipes.MaskRecipe("short", 0.01, 0.02, iterations=2)
+            explorer = widgets.Explorer(clip, pair, method="gradient", start="central", recipe=short)
+            head = '<meta charset="utf-8"><title>page</title><link rel="icon" href="data:,">'
+            head += '<link rel="interp-networks" href="networks/networks.json">'
+            body = f"<body><main>{explorer.to_html()}</main></body>"
+            text = f'<!doctype html><html lang="en"><head>{head}</head>{body}</html>'
+            (folder / "page.html").write_text(text, encoding="utf-8")
+            page.goto(f"{address}/page.html")
+            page.wait_for_selector(".ix[data-ready]")
+            return page
+
+        yield open_page
         assert wrong == []
 
 

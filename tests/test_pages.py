@@ -7,16 +7,14 @@ import ast
 import contextlib
 import functools
 import html
-import http.server
 import importlib.util
 import json
 import re
-import threading
 from pathlib import Path
 
 import pytest
 import yaml
-from offline import absent, watched
+from offline import absent, served, watched
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[1]
@@ -32,16 +30,8 @@ def address():
     """The book on a port of this machine."""
     if not (HTML / "index.html").exists():
         absent("no built book: run 'make book' first")
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *args):
-            pass
-
-    handler = functools.partial(Quiet, directory=str(HTML))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with served(HTML) as place:
+        yield place
 
 
 @pytest.fixture

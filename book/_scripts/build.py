@@ -144,13 +144,11 @@ def fresh_copy(target: Path) -> None:
     shutil.copytree(ROOT / "book", target / "book", ignore=ignore)
     for name in ("_config.yml", "_toc.yml", "CITATION.cff"):
         shutil.copy(ROOT / name, target / name)
-    (owner, name), (old_owner, old_name) = repository().split("/"), PLACEHOLDER.split("/")
+    name = repository()
+    sites = [each.replace("/", ".github.io/") for each in (PLACEHOLDER, name)]
     for path in (path for path in files(target) if path.suffix in (".ipynb", ".md", ".yml", ".cff")):
         text = path.read_text(encoding="utf-8")
-        new = text.replace(PLACEHOLDER, f"{owner}/{name}")
-        new = new.replace(f"{old_owner}.github.io/{old_name}", f"{owner}.github.io/{name}")
-        if new != text:
-            path.write_text(new, encoding="utf-8")
+        path.write_text(text.replace(PLACEHOLDER, name).replace(*sites), encoding="utf-8")
 
 
 def execute(notebook: Path, scale: str, package: str) -> dict | None:

@@ -17,6 +17,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import tarfile
 import tempfile
 import urllib.request
@@ -28,6 +29,7 @@ import torch
 from torch import nn
 
 from interp.core import gradcam
+from interp.io import atomic_write
 from interp.models import load
 from interp.show.explorer import MAP_SIDE
 from interp.show.html import STATIC
@@ -69,14 +71,13 @@ def runtime(cache: Path) -> dict[str, bytes]:
         found = base64.b64encode(hashlib.sha512(content).digest()).decode()
         if found != CHECKSUM:
             raise ValueError(f"{address}: expected SHA-512 {CHECKSUM}, got {found}")
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_bytes(content)
+        atomic_write(kept, content)
     with tarfile.open(kept) as package:
         return {name: package.extractfile(f"package/{path}").read() for path, name in PARTS.items()}
 
 
-def export(name: str) -> tuple[bytes, np.ndarray | None]:
-    """A shipped network as ONNX for one clip (1,3,16,64,64); ValueError where its outputs are not PyTorch's.
+def export(name: str) -> tuple[bytes, nn.Module]:
+    """A shipped network as ONNX for one clip (1,3,16,64,64), and itself; ValueError where outputs are not PyTorch's.
 
     I3D goes through torch.export, which knows its paddings; the C-LSTM through tracing, which keeps its loop small.
     """
@@ -136,7 +137,7 @@ def write(folder: Path, cache: Path) -> str:
         file.write(parts["ort.wasm.bin"])
     (folder / "ort.mjs").write_bytes(parts["ort.mjs"])
     (folder / "ort.wasm.bin").write_bytes(packed.getvalue())
-    (folder / "networks.js").write_bytes((STATIC / "networks.js").read_bytes())
+    shutil.copy(STATIC / "networks.js", folder)
     about = {"runtime": {"script": "ort.mjs", "wasm": "ort.wasm.bin", "bytes": len(packed.getvalue())},
              "networks": networks}
     (folder / "networks.json").write_text(json.dumps(about), encoding="utf-8")

@@ -31,6 +31,8 @@ function runs(mask) {
   return spans;
 }
 
+const highest = row => row.indexOf(Math.max(...row));
+
 // What a binary mask costs, as core/windows.py: lambda1 a frame that is on, lambda2 an edge, which counts once or twice.
 function penalty(mask, { lambda1, lambda2, border }) {
   const last = mask.length - 1, even = border === "even";
@@ -105,13 +107,14 @@ async function bestMask({ count, recipe, kind, keyOf, scored, score, told, stopp
   return result();
 }
 
+// All masks of one run of frames, by first and then by last frame.
+const windowsOf = count => Array.from({ length: count }, (_, first) => Array.from({ length: count - first }, (_, more) =>
+  Array.from({ length: count }, (_, t) => t >= first && t <= first + more))).flat();
+
 // The page's scores, by the order of frames that a mask gives: two masks that do the same have the same scores.
 function lookups(data) {
-  const count = data.frames.count, masks = [Array(count).fill(false)];
-  for (let first = 0; first < count; first += 1) {
-    for (let last = first; last < count; last += 1) masks.push(masks[0].map((_, t) => t >= first && t <= last));
-  }
-  masks.push(...data.extra.map(maskOf));
+  const count = data.frames.count;
+  const masks = [Array(count).fill(false), ...windowsOf(count), ...data.extra.map(maskOf)];
   const tables = {};
   for (const kind of KINDS) {
     const rows = new Map();
@@ -166,9 +169,9 @@ const findNetworks = () => globalThis.interpNetworks ??= (async () => {
   if (!address) return null;
   if (!address.startsWith("http")) return { trouble: "A page opened from a file may not run them; serve the book's folder." };
   if (typeof WebAssembly === "undefined") return { trouble: "This browser has no WebAssembly to run them in." };
-  const { runtime, networks } = await (await fetch(address)).json(), waiting = new Map(), beside = new Map();
+  const { runtime, networks } = await (await fetch(address)).json(), waiting = new Map(), listeners = new Set();
   const place = name => new URL(name, address).href, total = [runtime, ...networks].reduce((sum, { bytes }) => sum + bytes, 0);
-  let worker = null, number = 0, opened = null;
+  let worker = null, number = 0, loaded = 0, opened = null;
   const ask = (task, options, told = null) => new Promise((done, failed) => {
     number += 1;
     waiting.set(number, { done, failed, told });
@@ -177,8 +180,7 @@ const findNetworks = () => globalThis.interpNetworks ??= (async () => {
   return {
     list: networks, megabytes: total / 1e6,
     open(told) { // told: of the share that is loaded
-      beside.set(told, told);
-      let loaded = 0;
+      listeners.add(told);
       return opened ??= (async () => {
         worker = new Worker(place("networks.js"), { type: "module" });
         worker.onmessage = ({ data: { id, loaded: more, result, error } }) => {
@@ -191,33 +193,43 @@ const findNetworks = () => globalThis.interpNetworks ??= (async () => {
         await ask("open", { script: place(runtime.script), wasm: place(runtime.wasm),
           networks: networks.map(({ name, file }) => ({ name, address: place(file) })) }, more => {
           loaded += more;
-          for (const each of beside.values()) each(Math.min(1, loaded / total));
+          for (const each of listeners) each(Math.min(1, loaded / total));
         });
       })();
     },
-    run: (network, pixels, size, orders, target = null) => ask("run", { network, pixels, size, orders, target }),
+    run: (network, pixels, size, shownAt) => ask("run", { network, pixels, size, shownAt }),
   };
 })().catch(error => ({ trouble: `They could not be found (${error.message}).` }));
 
-// The clip as the networks take it: float32 (C,T,H,W) in 0..1, from the frames of a lossless picture.
-function pixelsOf(sheet, { count, width, height, columns }) {
+// A clip as the networks take it, float32 (C,T,H,W) in 0..1: draw each frame with `brush`, then take(t) it.
+function clipOf(count, width, height) {
   const area = width * height, pixels = new Float32Array(3 * count * area);
   const small = Object.assign(document.createElement("canvas"), { width, height });
   const brush = small.getContext("2d", { willReadFrequently: true });
+  return {
+    pixels, brush,
+    take(t) {
+      const values = brush.getImageData(0, 0, width, height).data;
+      for (let i = 0; i < area; i += 1) {
+        for (let c = 0; c < 3; c += 1) pixels[(c * count + t) * area + i] = values[4 * i + c] / 255;
+      }
+    },
+  };
+}
+
+function pixelsOf(sheet, { count, width, height, columns }) {
+  const clip = clipOf(count, width, height);
   for (let t = 0; t < count; t += 1) {
-    brush.drawImage(sheet, -(t % columns) * width, -Math.floor(t / columns) * height);
-    const values = brush.getImageData(0, 0, width, height).data;
-    for (let i = 0; i < area; i += 1) {
-      for (let c = 0; c < 3; c += 1) pixels[(c * count + t) * area + i] = values[4 * i + c] / 255;
-    }
+    clip.brush.drawImage(sheet, -(t % columns) * width, -Math.floor(t / columns) * height);
+    clip.take(t);
   }
-  return pixels;
+  return clip.pixels;
 }
 
 // A reader's video: `count` moments spread evenly over it, as data/video.py spreads them, as a sheet to show and as pixels
 // for the networks, whose frames are `size` (C,T,H,W). The browser decodes; nothing is sent.
 async function readVideo(file, size) {
-  const [, count, height, width] = size, columns = Math.ceil(Math.sqrt(count)), area = width * height;
+  const [, count, height, width] = size, columns = Math.ceil(Math.sqrt(count)), clip = clipOf(count, width, height);
   const video = Object.assign(document.createElement("video"), { muted: true, preload: "auto", playsInline: true });
   const happens = name => new Promise((done, failed) => {
     video.addEventListener(name, done, { once: true });
@@ -232,22 +244,17 @@ async function readVideo(file, size) {
     if (!Number.isFinite(video.duration) || !(shown.width > 0)) throw new Error("not decoded");
     const sheet = Object.assign(document.createElement("canvas"),
       { width: columns * shown.width, height: Math.ceil(count / columns) * shown.height });
-    const small = Object.assign(document.createElement("canvas"), { width, height });
-    const [wide, brush] = [sheet.getContext("2d"), small.getContext("2d", { willReadFrequently: true })];
-    for (const each of [wide, brush]) each.imageSmoothingQuality = "high";
-    const pixels = new Float32Array(3 * count * area);
+    const wide = sheet.getContext("2d");
+    for (const each of [wide, clip.brush]) each.imageSmoothingQuality = "high";
     for (let t = 0; t < count; t += 1) {
       const sought = happens("seeked");
       video.currentTime = Math.min(t * video.duration / count + 1 / 60, video.duration); // inside a frame, not on its edge
       await sought;
       wide.drawImage(video, (t % columns) * shown.width, Math.floor(t / columns) * shown.height, shown.width, shown.height);
-      brush.drawImage(video, 0, 0, width, height);
-      const values = brush.getImageData(0, 0, width, height).data;
-      for (let i = 0; i < area; i += 1) {
-        for (let c = 0; c < 3; c += 1) pixels[(c * count + t) * area + i] = values[4 * i + c] / 255;
-      }
+      clip.brush.drawImage(video, 0, 0, width, height);
+      clip.take(t);
     }
-    return { pixels, size, frames: { count, ...shown, columns, sprite: sheet.toDataURL("image/png") } };
+    return { pixels: clip.pixels, size, frames: { count, ...shown, columns, sprite: sheet.toDataURL("image/png") } };
   } finally {
     URL.revokeObjectURL(video.src);
   }
@@ -258,8 +265,8 @@ async function dataOf(data, title, video, networks) {
   const models = [], shownAt = Array.from({ length: video.frames.count }, (_, t) => t);
   for (const { name, weights } of data.models) {
     const network = networks.list.find(each => each.weights === weights);
-    const { scores: [all], map } = await networks.run(network.name, video.pixels, video.size, [shownAt]);
-    const guess = all.indexOf(Math.max(...all)), row = Float32Array.of(all[guess]);
+    const { scores, map } = await networks.run(network.name, video.pixels, video.size, shownAt);
+    const guess = highest(scores), row = Float32Array.of(scores[guess]);
     const table = { scores: row, top: Uint16Array.of(guess), topScores: row };
     models.push({ name, weights, guess, explained: guess, columns: [guess], map: map && placed(map, network.shares),
       tables: { freeze: table, reverse: table } });
@@ -274,16 +281,17 @@ function placed(map, shares) {
   const values = new Float32Array(times.length * rows.length * columns.length);
   const parts = axis => axis.map(cells => cells.map((share, k) => [k, share]).filter(([, share]) => share > 0));
   const [ofTime, ofRow, ofColumn] = [times, rows, columns].map(parts);
-  let place = 0, highest = 0;
+  let place = 0, most = 0;
   for (const inTime of ofTime) for (const inRow of ofRow) for (const inColumn of ofColumn) {
     let sum = 0;
     for (const [t, a] of inTime) for (const [y, b] of inRow) for (const [x, c] of inColumn) {
       sum += a * b * c * map[(t * sizes[1] + y) * sizes[2] + x];
     }
-    highest = Math.max(highest, sum);
+    most = Math.max(most, sum);
     values[place++] = sum;
   }
-  return { width: columns.length, height: rows.length, bytes: Uint8Array.from(values, value => Math.round(255 * value / (highest || 1))) };
+  const bytes = Uint8Array.from(values, value => Math.round(255 * value / (most || 1)));
+  return { width: columns.length, height: rows.length, bytes };
 }
 
 // One frame under its map, drawn as figure.overlay does: grey, the map's colours, a line round values of a half.
@@ -644,9 +652,10 @@ function mount(element, data, { send = null } = {}) {
   }
 
   // The mask and its scores.
+  const painted = () => `${state.kind}:${order(state.mask, state.kind).join()}`;
+
   function scores() {
-    const key = order(state.mask, state.kind).join();
-    return received.get(`${state.kind}:${key}`) ?? known[state.kind](key) ?? null;
+    return received.get(painted()) ?? known[state.kind](order(state.mask, state.kind).join()) ?? null;
   }
 
   function changed({ by = "hand", settled = true } = {}) {
@@ -697,16 +706,15 @@ function mount(element, data, { send = null } = {}) {
 
   // The networks beside the page score the mask, from the first stroke on; of those painted meanwhile only the newest.
   async function ask() {
-    const key = () => `${state.kind}:${order(state.mask, state.kind).join()}`;
     const needed = state.loaded === 1 || state.mask.some(Boolean) || boards.some(({ all }) => all.open);
-    if (!live() || send || asking || gone || !needed || !art || received.has(key())) return;
+    if (!live() || send || asking || gone || !needed || !art || received.has(painted())) return;
     asking = true;
     try {
       await load();
-      const name = key(), shownAt = order(state.mask, state.kind), rows = [];
+      const name = painted(), shownAt = order(state.mask, state.kind), rows = [];
       for (const model of data.models) {
-        const { scores: [all] } = await networks.run(networkOf(model).name, art.pixels, size, [shownAt]);
-        const top = all.indexOf(Math.max(...all));
+        const { scores: all } = await networks.run(networkOf(model).name, art.pixels, size, shownAt);
+        const top = highest(all);
         rows.push({ all, top, topScore: all[top], scores: model.columns.map(index => all[index]) });
       }
       received.set(name, rows);
@@ -754,20 +762,14 @@ function mount(element, data, { send = null } = {}) {
     try {
       await load();
       const same = sameFrames(art.pixels, size), keyOf = mask => order(mask, kind).map(t => same[t]).join();
-      const column = model.columns.indexOf(model.explained);
-      const learn = (mask, row) => { if (row) scored.set(keyOf(mask), row.all?.[model.explained] ?? row.scores[column]); };
-      const nothing = Array(count).fill(false);
-      learn(nothing, untouched[state.model]);
-      first = scored.get(keyOf(nothing));
-      for (let code = 1; code < 2 ** count && column >= 0; code *= 2) { // all windows, which the page's tables hold
-        for (let more = code; more < 2 ** count; more = more * 2 + code) {
-          learn(maskOfCode(more, count), known[kind](order(maskOfCode(more, count), kind).join())?.[state.model]);
-        }
+      const column = model.columns.indexOf(model.explained), nothing = Array(count).fill(false);
+      for (const mask of [nothing, ...windowsOf(count)]) { // what the page's tables hold
+        const row = known[kind](order(mask, kind).join());
+        if (row) scored.set(keyOf(mask), row[state.model].scores[column]);
       }
-      const score = async mask => {
-        const answer = await networks.run(networkOf(model).name, art.pixels, size, [order(mask, kind)]);
-        return answer.scores[0][model.explained];
-      };
+      first = scored.get(keyOf(nothing));
+      const score = async mask =>
+        (await networks.run(networkOf(model).name, art.pixels, size, order(mask, kind))).scores[model.explained];
       tell(await bestMask({ count, recipe: data.recipe, kind, keyOf, scored, score, told: tell,
         stopped: () => stopped || gone }), true);
     } catch (error) {

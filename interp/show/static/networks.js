@@ -32,25 +32,18 @@ const tasks = {
     runtime = library;
   },
 
-  // pixels: float32 (C,T,H,W) of one clip; orders: for each answer the frame shown at each of T moments. Gives the softmax
-  // of every class for each order, and of the last one the map of `target` (T',H',W') where the network has one.
-  async run({ network, pixels, size, orders, target }) {
-    const [channels, count, ...sides] = size, session = sessions.get(network), area = sides[0] * sides[1];
-    const input = new Float32Array(pixels.length), scores = [];
-    let map = null;
-    for (const shownAt of orders) {
-      for (let c = 0; c < channels; c += 1) {
-        shownAt.forEach((source, t) => input.set(
-          pixels.subarray((c * count + source) * area, (c * count + source + 1) * area), (c * count + t) * area));
-      }
-      const { logits, maps } = await session.run({ clips: new runtime.Tensor("float32", input, [1, ...size]) });
-      const highest = Math.max(...logits.data), shares = Array.from(logits.data, value => Math.exp(value - highest));
-      const sum = shares.reduce((total, value) => total + value, 0);
-      const best = shares.indexOf(Math.max(...shares)), cells = maps ? maps.data.length / shares.length : 0;
-      map = maps ? maps.data.slice((target ?? best) * cells, ((target ?? best) + 1) * cells) : null;
-      scores.push(shares.map(value => value / sum));
+  // pixels: float32 (C,T,H,W) of one clip; shownAt: which of its frames is shown at each of T moments. Gives the softmax of
+  // every class, and the map of the highest one (T',H',W') where the network has maps.
+  async run({ network, pixels, size, shownAt }) {
+    const [channels, count, height, width] = size, area = height * width, input = new Float32Array(pixels.length);
+    for (let c = 0; c < channels; c += 1) {
+      shownAt.forEach((source, t) => input.set(
+        pixels.subarray((c * count + source) * area, (c * count + source + 1) * area), (c * count + t) * area));
     }
-    return { scores, map };
+    const { logits, maps } = await sessions.get(network).run({ clips: new runtime.Tensor("float32", input, [1, ...size]) });
+    const most = Math.max(...logits.data), top = logits.data.indexOf(most), cells = maps?.data.length / logits.data.length;
+    const shares = Array.from(logits.data, value => Math.exp(value - most)), sum = shares.reduce((a, b) => a + b, 0);
+    return { scores: shares.map(value => value / sum), map: maps ? maps.data.slice(top * cells, (top + 1) * cells) : null };
   },
 };
 
