@@ -19,10 +19,11 @@ _HOMES = {name: module for module, names in {
     "core.gradcam": "grad_cam normalise",
     "core.masks": "find_masks MaskResult Stop",
     "core.windows": "best_windows penalty total_variation",
-    "data": "open_dataset read_clip probe to_clip Sample VideoDataset VideoInfo DataError VideoError",
+    "data": "open_dataset read_clip probe to_clip Sample Sampling VideoDataset VideoInfo DataError VideoError",
     "models": "I3D CLSTM build load",
     "recipes": "MaskRecipe TrainRecipe",
     "study.curve": "curve",
+    "study.wrap": "wrap VideoModel",
     "training": "train TrainingError",
     "training.evaluate": "evaluate",
 }.items() for name in names.split()}

@@ -169,7 +169,7 @@ def test_channels_last():
 ])  # fmt: skip
 def test_layouts_that_a_shape_gives_away(shape, batch, read):
     def reading():
-        return tuple(gradcam._as_maps([torch.randn(shape)], batch, (32, 224, 224)).shape)
+        return tuple(gradcam.as_maps([torch.randn(shape)], batch, (32, 224, 224)).shape)
 
     if read:
         assert reading() == read

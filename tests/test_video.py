@@ -179,7 +179,7 @@ def test_short_video_repeats_frames(tmp_path):
         np.testing.assert_array_equal(read_clip(path, 5, start=3, short="last"), whole[[3, 4, 5, 5, 5]])
     with pytest.warns(UserWarning, match="has 6 frames and not 60"):
         np.testing.assert_array_equal(read_clip(path, 3, start=0, end=60), whole[[0, 2, 4]])
-    with pytest.raises(VideoError, match="has 6 frames; frames 6 to None"):
+    with pytest.raises(VideoError, match="has 6 frames; frames 6 to the end"):
         read_clip(path, 3, start=6)
 
 

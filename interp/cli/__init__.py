@@ -1,4 +1,4 @@
-"""The command line: ``python -m interp data | train | explain | record | check``.
+"""The command line: ``python -m interp data | train | inspect | explain | record | check``.
 
 A command is a module with HELP, add_arguments(parser) and run(args) -> exit code. Exit codes: 0 done; 1 stopped on
 the way (disk full, loss not finite); 2 a mistake in the command or a bad file, in one line on stderr; 130 interrupted.
@@ -9,7 +9,7 @@ import importlib
 import os
 import sys
 
-COMMANDS = ("data", "train", "explain", "record", "check")
+COMMANDS = ("data", "train", "inspect", "explain", "record", "check")
 
 
 class _Parser(argparse.ArgumentParser):

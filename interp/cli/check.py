@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="RUN", help="a results folder, as explain --data writes it")
     parser.add_argument("--only", nargs="+", choices=tuple(sanity.CHECKS), help="some of the checks (all)")
     parser.add_argument("--out", metavar="DIR", help="where the checks go (RUN/checks)")
-    parser.add_argument("--model", help="weights of RUN, a .safetensors file (default: the shipped ones)")
+    options.add_model(parser, default="")
     parser.add_argument("--root", metavar="DIR", help="the dataset's folder, if it has moved")
     options.add_machine(parser)
 
@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the checks and print their verdicts. ValueError for wrong options."""
     about, out = results.read_run(args.folder), args.out or Path(args.folder) / "checks"
-    (model,) = options.load_models(args.model or about["model"]["name"], args.device).values()
+    args.model = args.model or about["model"]["name"]
+    (model,) = options.load_models(args).values()
     data, size = about["data"], about["data"]["size"]
     args.data, args.root, args.on_error = data.get("kind"), args.root or data.get("root"), "skip"
     args.split_pattern = data.get("split_pattern")

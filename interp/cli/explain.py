@@ -1,6 +1,7 @@
 """``python -m interp explain``: when and where a network looks in your own video, or in every clip of a dataset.
 
     python -m interp explain holiday.mp4 --model both --out explanations
+    python -m interp explain holiday.mp4 --model torchvision:r2plus1d_18 --top 5
     python -m interp explain --data something --root DIR --model runs/i3d/best.safetensors --out RUN
 
 A video gives NAME_MODEL.gif for each model and one NAME.json; a dataset a results folder, see `interp.study.results`.
@@ -13,14 +14,18 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from interp import io, recipes
 from interp.cli import options
 from interp.core import masks, perturb
 from interp.core.explanation import DEFAULT_METHOD, explain
-from interp.data import VideoError, probe, to_clip
+from interp.core.inference import attribute
+from interp.core.windows import score_masks
+from interp.data import Sampling, VideoError, probe, to_clip
 from interp.data.dataset import list_left_out
 from interp.data.video import read_with_notes
-from interp.models.network import clip_shape
 from interp.show import figure
 from interp.study import results
 from interp.training.log import versions
@@ -32,7 +37,7 @@ LONGEST_NAME = 180  # bytes; file systems allow 255, and our files add an ending
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options for videos and for a dataset."""
     parser.add_argument("videos", nargs="*", metavar="VIDEO", help="a video file: mp4, webm, avi, mkv, mov, ...")
-    parser.add_argument("--model", default="both", help="i3d, clstm, both (the shipped ones), or a .safetensors file")
+    options.add_model(parser, default="both")
     parser.add_argument("--out", default="explanations", metavar="DIR", help="where the files go (%(default)s)")
     parser.add_argument("--target", metavar="CLASS", help="the name of the video's true class; gives CS")
     parser.add_argument("--format", choices=("gif", "webp", "mp4"), default="gif", help="of the moving figure")
@@ -41,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", type=int, default=2000, metavar="N", help="exact: clips to score")
     parser.add_argument("--start", choices=masks.STARTS, help="gradient: start of the search")
     parser.add_argument("--stop", action="store_true", help="gradient: end a clip's search once it has converged")
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="classes to print (%(default)s)")
+    parser.add_argument("--clip-start", type=float, metavar="SECONDS", help="where the clip begins (its middle)")
+    parser.add_argument("--every", type=float, metavar="SECONDS", help="explain a clip at each such step of the video")
     parser.add_argument("--seed", type=int, default=0, help="draws the clips of --limit")
     options.add_machine(parser)
     parser.add_argument("--batch-size", type=int, metavar="N", help="clips at once")
@@ -58,11 +66,11 @@ def run(args: argparse.Namespace) -> int:
     recipe = recipes.KTH_MASK if args.data == "kth" else recipes.SOMETHING_MASK
     recipe = dataclasses.replace(recipe, **options.given_fields(args, recipes.MaskRecipe))
     search = {name: getattr(args, name) for name in ("perturbation", "method", "budget", "start", "stop")}
-    models, stems, code = options.load_models(args.model, args.device), set(), 0
+    models, stems, code = options.load_models(args), set(), 0
     if args.data:
         return _explain_dataset(args, models, recipe, search)
     for model in models.values():
-        if args.target not in (None, *(classes := model.classes or ())):
+        if args.target not in (None, *(classes := attribute(model, "classes", list) or ())):
             raise ValueError(f"--target is {args.target!r}, which is none of the classes: {'; '.join(classes)}")
     for video in args.videos:
         stem = os.fsencode(Path(video).stem)[:LONGEST_NAME].decode(errors="ignore")
@@ -79,32 +87,77 @@ def run(args: argparse.Namespace) -> int:
 
 def _explain_video(args, video, stem, models, recipe, search) -> None:
     """Explain one file with every model: a figure for each, one JSON file, and lines on stdout."""
-    info, warnings, records = probe(video), set(), {}
-    print(f"{video}  ({info.num_frames} frames, {info.width}x{info.height})")
-    sides = info.height, info.width * info.pixel_aspect
-    scale = min(1, 224 / sides[0], 320 / sides[1])  # a panel is no larger
-    panel = tuple(max(2, 2 * round(scale * side / 2)) for side in sides)
+    info, warnings, records, out = probe(video), set(), {}, Path(args.out)
+    print(f"{video}  ({info.num_frames} frames, {info.width}x{info.height}, {info.num_frames / info.fps:.1f} s)")
     for name, model in models.items():
-        num_frames, *size = clip_shape(model)
-        frames, notes = read_with_notes(video, num_frames, tuple(size))
-        warnings.update(notes)
-        target = None if args.target is None else model.classes.index(args.target)
-        (explanation,) = explain(model, to_clip(frames)[None], target, recipe, ids=[stem], name=name, progress=None,
-                                 batch_size=args.batch_size, **search)
-        film = figure.three_panel(explanation, read_with_notes(video, num_frames, panel)[0])
-        path = figure.write(Path(args.out) / f"{stem}_{name}.{args.format}", film)
-        bar = "".join(".#"[on] for on in explanation.binary_mask.int().tolist())
-        proof = {None: "", True: "proven", False: f"gap {explanation.gap or 0:.3f}"}[explanation.proven]
-        print(f"  {path.name}  mask {bar}  {proof}\n    {figure.describe(explanation)}")
-        records[name] = explanation.to_dict() | {
-            "description": figure.describe(explanation), "figure": path.name, "clip": [num_frames, *size],
-            "weights_sha256": model.record.get("sha256"), "trained_with": model.record.get("recipe")}
+        starts, rows = [args.clip_start], []
+        if args.every:
+            starts = np.arange(args.clip_start or 0, info.num_frames / info.fps, args.every).tolist()
+        for number, start in enumerate(starts):
+            frames, notes = read_with_notes(video, model.sample, at=start)
+            warnings.update(notes)
+            clip = to_clip(frames)[None]
+            if not number:
+                _estimate(model, name, clip, args.method, args.budget, recipe, len(starts))
+            target = None if args.target is None else model.classes.index(args.target)
+            (explanation,) = explain(model, clip, target, recipe, ids=[stem], name=name, progress=None,
+                                     batch_size=args.batch_size, layer=attribute(model, "gradcam_layer", str), **search)
+            rows.append((start, explanation))
+            ending = f"_{start:06.1f}s" if args.every else ""
+            film = figure.three_panel(explanation, read_with_notes(video, _panel(model.sample, info), at=start)[0])
+            path = figure.write(out / f"{stem}_{name}{ending}.{args.format}", film)
+            _print(model, explanation, clip, path, args.top)
+            records[f"{name}{ending}"] = explanation.to_dict() | {
+                "description": figure.describe(explanation), "figure": path.name, "clip": list(clip.shape[2:]),
+                "start": start, "sample": dataclasses.asdict(model.sample), "layer": model.gradcam_layer,
+                "weights_sha256": model.record.get("sha256"), "trained_with": model.record.get("recipe")}
+        if args.every:
+            print(f"  {figure.timeline(out / f'{stem}_{name}.png', rows, _seconds(model.sample, info))}")
     for warning in sorted(warnings):
         print(f"warning: {video}: {warning}", file=sys.stderr)
     report = {"video": str(video), "frames": info.num_frames, "fps": info.fps, "size": [info.height, info.width],
               "pixel_aspect": info.pixel_aspect,
               "recipe": recipes.asdict(recipe), "search": search, "versions": versions(), "models": records}
-    io.atomic_write(Path(args.out) / f"{stem}.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    io.atomic_write(out / f"{stem}.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    print(f"  {out / f'{stem}.json'}")
+
+
+def _print(model, explanation, clip, path, top: int) -> None:
+    """The classes with their scores, the mask as a bar of characters, and what it does."""
+    bar = "".join(".#"[on] for on in explanation.binary_mask.int().tolist())
+    proof = {None: "", True: "proven", False: f"gap {explanation.gap or 0:.3f}"}[explanation.proven]
+    rest = (~explanation.binary_mask).to(clip)[None]
+    kept = float(score_masks(model, clip, rest, torch.tensor([explanation.explained]), explanation.recipe))
+    print(f"  {path}  mask {bar}  {proof}\n    {figure.describe(explanation)}")
+    print(f"    FS {explanation.FS:.3f}  RS {explanation.RS:.3f}  kept {kept:.3f} (with all other frames frozen)")
+    print(*(f"    {score:.3f}  {name}" for name, score in explanation.top(top)), sep="\n")
+
+
+def _estimate(model, name, clip, method, budget, recipe, clips: int) -> None:
+    """Say how long the search will take, where it is worth saying; ValueError where the model takes no such clip."""
+    seconds = options.seconds(model, clip)
+    passes = options.passes(method, clip.shape[2], budget, recipe)
+    if clips * passes * seconds > 10:
+        print(f"  {name}: at most about {clips * passes * seconds:.0f} s ({clips} x {passes} forward passes of "
+              f"{seconds:.2f} s)", file=sys.stderr)
+
+
+def _panel(sample: Sampling, info) -> Sampling:
+    """The same moments and place in a panel of the figure, at most 224 pixels high and 320 wide."""
+    if sample.crop:
+        scale, resize = max(1, 224 / max(sample.crop)), sample.resize
+        crop = tuple(round(scale * n) for n in sample.crop)
+        resize = round(scale * resize) if isinstance(resize, int) else tuple(round(scale * n) for n in resize)
+        return dataclasses.replace(sample, crop=crop, resize=resize)
+    sides = info.height, info.width * info.pixel_aspect
+    scale = min(1, 224 / sides[0], 320 / sides[1])
+    return dataclasses.replace(sample, resize=tuple(max(2, 2 * round(scale * side / 2)) for side in sides))
+
+
+def _seconds(sample: Sampling, info) -> float:
+    """How long a clip lasts in the video."""
+    rate = sample.fps or (info.fps / sample.stride if sample.stride else 0)
+    return sample.num_frames / rate if rate else info.num_frames / info.fps
 
 
 def _explain_dataset(args, models, recipe, search) -> int:
@@ -112,12 +165,15 @@ def _explain_dataset(args, models, recipe, search) -> int:
     if len(models) > 1 or args.target is not None:
         raise ValueError("--data takes one --model and no --target; a dataset knows the classes of its clips")
     ((name, model),) = models.items()
-    num_frames, *size = clip_shape(model)
-    dataset = options.open_split(args, args.split, num_frames, tuple(size))
+    sample = model.sample
+    dataset = options.open_split(args, args.split, sample.num_frames, sample.size)
+    known = any("truth" in clip.meta for clip in dataset.samples)  # of frames spread over the whole video
+    dataset.sampling = dataclasses.replace(sample, fps=None, stride=None) if known else sample
     source = {"kind": args.data, "root": args.root, "split": args.split, "split_pattern": args.split_pattern}
+    source |= {"sample": repr(dataset.sampling)} if dataset.sampling.crop or dataset.sampling.fps else {}
     same = {key: getattr(args, key) for key in ("limit", "seed", "batch_size", "workers", "on_error")}
-    run = results.write(args.out, model, dataset, recipe, progress=sys.stderr.isatty(), name=name, source=source,
-                        **same, **search)
+    run = results.write(args.out, model, dataset, recipe, layer=args.layer, progress=sys.stderr.isatty(), name=name,
+                        source=source, **same, **search)
     if run is None:  # another process of torchrun
         return 0
     bad, good = (run.table[run.table["error"].notna() == wrong] for wrong in (True, False))

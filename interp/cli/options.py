@@ -1,7 +1,10 @@
 """What several commands share: their options, and the models and the dataset that these name."""
 
 import argparse
+import dataclasses
 import json
+import re
+import time
 import typing
 import warnings
 from pathlib import Path
@@ -9,9 +12,12 @@ from pathlib import Path
 from torch import nn
 
 from interp import recipes
-from interp.data import KINDS, VideoDataset, open_dataset
+from interp.core.inference import predict
+from interp.data import KINDS, Sampling, VideoDataset, open_dataset
 from interp.data.loader import ON_ERROR
 from interp.models import weights
+from interp.models.network import clip_shape
+from interp.study import wrap
 from interp.training.distributed import pick
 
 NO_OPTIONS = ("name", "model", "data", "chosen")  # fields of a recipe
@@ -48,14 +54,64 @@ def given_fields(args: argparse.Namespace, recipe: type) -> dict:
     return {name: value for name in names if (value := getattr(args, name)) is not None}
 
 
-def load_models(name: str, device: str) -> dict[str, nn.Module]:
-    """The models of --model by the names that their files get. ValueError where there is none."""
-    device = pick(device)
-    if name.endswith(".safetensors"):
-        return {Path(name).stem: weights.read(name).to(device)}
-    if name not in (*recipes.MODELS, "both"):
-        raise ValueError(f"--model is {name!r}; expected i3d, clstm, both, or a .safetensors file")
-    return {each: weights.load(each).to(device) for each in (recipes.MODELS if name == "both" else (name,))}
+def add_model(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """The options that name a model, and what it takes of a video."""
+    words = f"{wrap.FORMS}; both: i3d and clstm. Of FILE.py, which is run, NAME is a module or makes one"
+    parser.add_argument("--model", default=default, required=default is None, help=words)
+    parser.add_argument("--pretrained", metavar="FILE", help="a state dict; torchvision: also default or none")
+    parser.add_argument("--classes", metavar="FILE", help="text, the name of a class in each line")
+    parser.add_argument("--layer", help="for Grad-CAM (see interp inspect)")
+    sampling = parser.add_argument_group("instead of the frames and pixels that the model takes by itself")
+    sampling.add_argument("--frames", type=int, metavar="N", help="frames of a clip")
+    rate = sampling.add_mutually_exclusive_group()
+    rate.add_argument("--fps", type=float, help="frames a second (our own networks: spread over the video)")
+    rate.add_argument("--stride", type=float, help="every so many-th frame")
+    sampling.add_argument("--crop", choices=("center", "none", "resize"), help="the middle, all, or all squeezed")
+
+
+def load_models(args: argparse.Namespace) -> dict[str, nn.Module]:
+    """The models of --model, each with its Sampling as `sample`, by the names that their files get."""
+    names = recipes.MODELS if args.model == "both" else (args.model,)
+    sample = {"num_frames": args.frames, "fps": args.fps, "stride": args.stride}
+    sample = {key: value for key, value in sample.items() if value is not None}
+    if "stride" in sample:
+        sample["fps"] = None
+    models = {}
+    for name in names:
+        if name in recipes.MODELS or name.endswith(".safetensors"):  # our own run fastest as they are
+            if args.pretrained or args.classes:
+                raise ValueError(f"--pretrained and --classes do not go with --model {name}, which has its own")
+            model = weights.load(name) if name in recipes.MODELS else weights.read(name)
+            frames, *size = clip_shape(model)
+            model.sample = dataclasses.replace(Sampling(frames, tuple(size)), **sample)
+            stem = Path(name).stem
+        else:
+            model = wrap.wrap(name, pretrained=args.pretrained, classes=args.classes, layer=args.layer or "auto",
+                              sample=sample)
+            stem = re.sub(r"\W+", "_", model.config["model"])
+        size, crop = model.sample.size, model.sample.crop
+        model.sample = dataclasses.replace(model.sample, **{
+            "center": {"crop": size, "resize": model.sample.resize if crop else max(size)},
+            "resize": {"crop": None, "resize": size}, "none": {"crop": None}, None: {}}[args.crop])
+        models[stem] = model.to(pick(args.device))
+    return models
+
+
+def seconds(model: nn.Module, clip) -> float:
+    """How long one forward pass of a clip (1,C,T,H,W) takes; ValueError where the model does not take it."""
+    try:
+        predict(model, clip)
+        start = time.perf_counter()
+        predict(model, clip)
+    except RuntimeError as error:
+        raise ValueError(f"the model takes no clip of {tuple(clip.shape[2:])} frames and pixels "
+                         f"({' '.join(str(error).split())[:200]}); see --frames and --crop") from error
+    return time.perf_counter() - start
+
+
+def passes(method: str, num_frames: int, budget: int, recipe: recipes.MaskRecipe) -> int:
+    """The most forward passes that a search of one clip takes; a gradient costs two more."""
+    return {"windows": num_frames * (num_frames + 1) // 2, "exact": budget, "gradient": 3 * recipe.iterations}[method]
 
 
 def open_split(args: argparse.Namespace, split: str, num_frames: int, size) -> VideoDataset:

@@ -115,7 +115,7 @@ def explain(model: nn.Module, clips: Tensor, targets=None, recipe: recipes.MaskR
                      score_masks(model, clips, result.masks, explained, recipe, kind, batch_size)
                      for kind in ("freeze", "reverse")}
         maps = inference.map_batches(model, draw, clips, explained, batch_size=batch_size)
-    maps, classes = gradcam.normalise(maps, per=per).float().cpu(), getattr(model, "classes", None)
+    maps, classes = gradcam.normalise(maps, per=per).float().cpu(), inference.attribute(model, "classes", list | tuple)
     shared = {"model": name or inference.model_name(model), "perturbation": perturbation, "recipe": recipe,
               "classes": tuple(classes) if classes is not None and len(classes) == original.shape[1] else None,
               "weights": weights, "seconds": (time.perf_counter() - started) / len(clips)}

@@ -40,7 +40,8 @@ def grad_cam(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] | 
         align: "field" draws a cell at the centre of its receptive field (a recurrent one at its own time step, though
             the shipped C-LSTM looks back 3.1 frames), "corners" all evenly over the clip, as the paper does.
         output: "probabilities" if the model ends in a softmax; a "logit" is then the probability's logarithm.
-        reshape: from the activation to (B,F,T',H',W'); None for model.gradcam_reshape, else the layouts above.
+        reshape: from the activation to (B,F,T',H',W'), or None for one of the layouts above; by default
+            model.gradcam_reshape, where there is one.
         ids: the clips' names, for messages.
 
     Raises:
@@ -66,13 +67,13 @@ def compute_maps(model, clips, targets, layer=None, weights="clip", upsample=Tru
         if value not in CHOICES[name]:
             raise ValueError(f"{name}: expected {CHOICES[name][0]!r} or {CHOICES[name][1]!r}, got {value!r}")
     name, module = _find(model, layer)
-    reshape, calls = reshape or getattr(model, "gradcam_reshape", None), []
+    given, reshape, calls = reshape, reshape or getattr(model, "gradcam_reshape", None), []
     # A recorded activation begins the graph. In a recurrent layer the later calls depend on the earlier ones.
     with module.register_forward_hook(lambda *call: _record(call[-1], calls, name)):
         logits = inference.logits(model, clips)
     if output == "probabilities":
         logits = logits.clamp_min(torch.finfo(logits.dtype).tiny).log()
-    elif logits.shape[1] > 1 and _are_shares(logits):
+    elif logits.shape[1] > 1 and are_shares(logits):
         raise ValueError('model: expected logits, got rows that sum to 1; return logits, or say output="probabilities"')
     classes = check_targets(targets, logits.detach())
     scores = (logits if score == "logit" else logits.softmax(dim=1)).gather(1, classes[:, None])[:, 0]
@@ -81,9 +82,9 @@ def compute_maps(model, clips, targets, layer=None, weights="clip", upsample=Tru
         raise ValueError(f"layer {name!r}: {kind if calls else 'it was not called in the forward pass'}; take a layer "
                          "on the way to the logits")
     slopes = torch.autograd.grad(scores.sum(), calls, retain_graph=True, materialize_grads=True)
-    time_first = reshape is None and _is_time_first(scores[0], calls, len(clips), name)
+    time_first = given is None and _is_time_first(scores[0], calls, len(clips), name)
     with torch.no_grad():
-        activations, slopes = (_as_maps(parts, len(clips), clips.shape[2:], name, reshape, time_first)
+        activations, slopes = (as_maps(parts, len(clips), clips.shape[2:], name, reshape, time_first)
                                for parts in (calls, slopes))
         if activations.dtype != torch.float64:
             activations, slopes = activations.float(), slopes.float()
@@ -105,7 +106,7 @@ def normalise(maps: Tensor, per: str = "clip") -> Tensor:
 
 def _find(model: nn.Module, layer: str | nn.Module | None) -> tuple[str, nn.Module]:
     """The layer's name and module."""
-    layer = getattr(model, "gradcam_layer", None) if layer is None else layer
+    layer = inference.attribute(model, "gradcam_layer", str) if layer is None else layer
     modules = {name: module for name, module in model.named_modules() if name}
     for name, module in modules.items():
         if layer is module or layer == name:
@@ -126,7 +127,7 @@ def _record(output, calls: list[Tensor], name: str):
     return tree_map(lambda part: copy if part is tensor else part, output)
 
 
-def _are_shares(rows: Tensor) -> bool:
+def are_shares(rows: Tensor) -> bool:
     """Whether no value is negative and all rows sum to 1, as after a softmax."""
     return bool((rows >= 0).all()) and bool(((rows.sum(-1) - 1).abs() < 1e-2).all())
 
@@ -145,15 +146,15 @@ def _is_time_first(score: Tensor, calls: list[Tensor], batch: int, name: str) ->
     return time_first
 
 
-def _as_maps(calls: Sequence[Tensor], batch: int, clip_shape: Sequence[int], name: str = "",
+def as_maps(calls: Sequence[Tensor], batch: int, clip_shape: Sequence[int], name: str = "",
              reshape: Callable | None = None, time_first: bool = False) -> Tensor:
     """The calls of one layer as (B,F,T',H',W')."""
     first, maps, once = calls[0], None, len(calls) == 1
     rows, axes = len(first), first.dim()
     kind = "no map over time" if axes > 3 else "tokens or vectors, without axes of time and space"
-    if once and reshape is not None:
-        maps = reshape(first)
-    elif axes > 3 and first.shape[-1] == first.shape[-2] > 1 and _are_shares(first):
+    if once and reshape is not None and (maps := reshape(first)) is not None:
+        pass
+    elif axes > 3 and first.shape[-1] == first.shape[-2] > 1 and are_shares(first):
         kind = "attention weights (rows sum to 1)"
     elif axes == 5 and once and rows == batch:
         maps = _channels_first(first, clip_shape)

@@ -142,7 +142,7 @@ def map_slices(model: nn.Module, function: Callable[[slice], object], total: int
     device, results, first = _device(model), [], 0
     if batch_size is None:
         on_cpu = device is None or device.type == "cpu"
-        batch_size = getattr(model, "preferred_batch_size", BATCH_SIZE) if on_cpu else BATCH_SIZE
+        batch_size = on_cpu and attribute(model, "preferred_batch_size", int) or BATCH_SIZE
     while first < total:
         most = min(batch_size, _BATCH_SIZES_THAT_FIT.get(model, batch_size))
         size = math.ceil((total - first) / math.ceil((total - first) / most))
@@ -158,10 +158,15 @@ def map_slices(model: nn.Module, function: Callable[[slice], object], total: int
     return results
 
 
+def attribute(model: nn.Module, name: str, kind):
+    """The model's attribute of this kind, else None: a foreign model's can be anything."""
+    value = getattr(model, name, None)
+    return value if isinstance(value, kind) else None
+
+
 def model_name(model: nn.Module) -> str:
     """The model's name: by its config, else its class."""
-    config = getattr(model, "config", None)  # a foreign model's can be anything
-    return (isinstance(config, Mapping) and config.get("model")) or type(model).__name__
+    return (attribute(model, "config", Mapping) or {}).get("model") or type(model).__name__
 
 
 def _device(model: nn.Module) -> torch.device | None:

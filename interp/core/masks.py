@@ -17,7 +17,7 @@ from interp.core.exact import ExactResult, search_exact
 from interp.core.windows import penalty, score_masks, score_table, score_windows
 from interp.recipes import SOMETHING_MASK, MaskRecipe
 
-METHODS, STARTS = ("gradient", "exact"), ("central", "best-window")
+METHODS, STARTS = ("gradient", "exact", "windows"), ("central", "best-window")
 CHECK_EVERY = 20  # steps between looks for a loss that is not finite
 
 
@@ -70,7 +70,8 @@ def find_masks(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] 
         batch_size: clips in the model at the same time; None for its preferred batch size.
         ids: the clips' names, for messages. progress: show a bar; None for one on a terminal.
         keep_path: keep the mask of every step.
-        method: "gradient", the paper's search, or "exact": `best_masks` with `budget` forward passes a clip.
+        method: "gradient", the paper's search; "exact": `best_masks` with `budget` forward passes a clip; "windows":
+            the best single run of frames, or none where none pays.
 
     Raises:
         ValueError: wrong arguments, or a score that is not finite, naming the clip.
@@ -90,6 +91,13 @@ def search(model, clips, targets, originals, recipe, perturbation, *, ids, metho
         if method == "exact":
             return search_exact(model, clips, targets, originals, perturbation, recipe, budget=budget,
                                 batch_size=batch_size, ids=ids, progress=progress)
+        if method == "windows":
+            found = score_windows(model, clips, targets, originals, recipe, perturbation, batch_size, ids)
+            pays = found.losses < originals
+            scores = found.scores.gather(1, found.all_losses.argmin(1, keepdim=True))[:, 0]
+            return MaskResult(found.masks * pays[:, None], torch.where(pays, found.losses, originals)[:, None],
+                              torch.where(pays, scores, originals), originals, targets,
+                              torch.full_like(targets, len(found.windows)), perturbation, recipe, found.starts)
         if isinstance(start, Tensor):
             starts = start.detach().to(originals).expand(len(clips), -1)
         elif start == "best-window":
@@ -189,8 +197,8 @@ def check_search(clips: Tensor, perturbation: str, method: str, *, start=None, s
     for name, value, choices in (("perturbation", perturbation, perturb.names()), ("method", method, METHODS)):
         if value not in choices:
             raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
-    if method == "exact" and (start is not None or stop or keep_path):
-        raise ValueError('method "exact" takes no start, stop or keep_path; leave them out, or use method="gradient"')
+    if method != "gradient" and (start is not None or stop or keep_path):
+        raise ValueError(f'method "{method}" takes no start, stop or keep_path; leave them out, or use "gradient"')
     if stop is not None and not isinstance(stop, Stop | bool):
         raise ValueError(f"stop: expected None, True or Stop(patience, tolerance), got {stop!r}")
     batch, num_frames = len(clips), clips.shape[2]

@@ -10,10 +10,10 @@ from interp.data.dataset import DataError, Sample, VideoDataset, to_clip
 from interp.data.folder import open_folder
 from interp.data.kth import open_kth
 from interp.data.something import open_something
-from interp.data.video import VideoError, VideoInfo, even_indices, probe, read_clip
+from interp.data.video import Sampling, VideoError, VideoInfo, even_indices, probe, read_clip
 
-__all__ = ["KINDS", "DataError", "Sample", "VideoDataset", "VideoError", "VideoInfo", "even_indices", "open_dataset",
-           "probe", "read_clip", "to_clip"]
+__all__ = ["KINDS", "DataError", "Sample", "Sampling", "VideoDataset", "VideoError", "VideoInfo", "even_indices",
+           "open_dataset", "probe", "read_clip", "to_clip"]
 
 KINDS = {"something": open_something, "kth": open_kth, "folder": open_folder,
          "motion": partial(open_something, truth=True)}

@@ -39,7 +39,7 @@ class VideoDataset(Dataset):
     Args:
         samples: the clips; their ids are all different.
         classes: names of the K classes, in the order of the labels.
-        num_frames, size: as in `read_clip`.
+        num_frames, size: as in `read_clip`; the attribute `sampling` holds them, and may be set to a model's own.
         name: of the dataset, for messages.
         mirror, flip: {class name: class name of the clip mirrored left-right, top-bottom}. A class that is not in
             the mapping, or whose image is no class here, must not be mirrored; with None no class may be. The
@@ -52,7 +52,7 @@ class VideoDataset(Dataset):
     def __init__(self, samples, classes, num_frames=16, size=None, name="videos", *, mirror=None, flip=None,
                  missing=()):
         self.samples, self.classes, self.name = list(samples), list(classes), name
-        self.num_frames, self.size, self.missing = num_frames, size, dict(missing)
+        self.sampling, self.missing = video.Sampling(num_frames, video.check_size(size)), dict(missing)
         self.ids = [sample.id for sample in self.samples]
         if (twice := _repeated(self.ids)) is not None:
             raise ValueError(f"{name}: expected a different id for each clip, got {twice!r} twice")
@@ -69,7 +69,7 @@ class VideoDataset(Dataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int, int]:
         sample = self.samples[index]
-        frames, _ = video.read_with_notes(sample.path, self.num_frames, self.size, sample.start, sample.end,
+        frames, _ = video.read_with_notes(sample.path, self.sampling, sample.start, sample.end,
                                           short=sample.meta.get("short", "spread"))
         label = -1 if sample.label is None else sample.label
         return frames, label, index if index >= 0 else len(self.samples) + index
@@ -77,6 +77,8 @@ class VideoDataset(Dataset):
     def __repr__(self) -> str:
         return f"VideoDataset({self.name}: {len(self)} clips, {len(self.classes)} classes)"
 
+    num_frames = property(lambda self: self.sampling.num_frames, doc="Frames of a clip.")
+    size = property(lambda self: self.sampling.size, doc="(height, width) of a clip, or None for each video's own.")
     labels = property(lambda self: np.array([-1 if s.label is None else s.label for s in self.samples], np.int64),
                       doc="int64 (N,), -1 where a clip has no label.")
 

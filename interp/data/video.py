@@ -23,7 +23,6 @@ import torch
 from torch.nn import functional
 
 _ERRORS = (av.FFmpegError, OSError, ValueError, MemoryError)
-_KEPT = 64 * 2**20  # bytes of packets that are kept between the look at them and the decoding
 _SKIPPED = 300  # frames that seeking must save
 _COUNTABLE = {"h264", "hevc", "vp9", "av1"}  # in MP4 and Matroska, each packet of these is one frame
 _PLAIN = {"h264", "mpeg4", "vp8", "vp9"}  # see _Video._rgb
@@ -59,6 +58,52 @@ class VideoInfo:
     pixel_aspect: float = 1.0
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """The frames and pixels of a video that a network takes as one clip.
+
+    With `fps` or `stride` the clip is a part of the video, from its middle where no start is given; else `num_frames`
+    are spread evenly over it.
+    """
+
+    num_frames: int = 16
+    resize: int | tuple[int, int] | None = None  # (height, width); of an int the shorter side; None keeps the video's
+    crop: tuple[int, int] | None = None  # (height, width) of the middle, after resizing
+    fps: float | None = None  # frames a second
+    stride: float | None = None  # or every so many-th frame
+    interpolation: str = "bicubic"  # or "bilinear"
+    antialias: bool = True
+
+    size = property(lambda self: self.crop or self.resize, doc="(height, width) of a clip, where it is fixed.")
+
+    def indices(self, first: int, end: int, rate: float, centred: bool = True) -> np.ndarray:
+        """int64 (T,): the frames to take from `first` up to `end` of a video of `rate` frames a second."""
+        step = rate / self.fps if self.fps and rate else self.stride
+        taken = np.floor(np.arange(self.num_frames) * (step or 1)).astype(np.int64)
+        if not step or taken[-1] >= end - first:
+            return first + even_indices(end - first, self.num_frames)
+        return first + taken + (end - first - 1 - taken[-1]) // 2 * centred
+
+    def fit(self, frames: np.ndarray) -> np.ndarray:
+        """uint8 (T,H,W,3), resized (within 2 levels of Pillow's) and cropped."""
+        size, (height, width) = self.resize, frames.shape[1:3]
+        if isinstance(size, int):
+            short = min(height, width)
+            size = size * height // short, size * width // short
+        if size not in (None, (height, width)):
+            images = torch.from_numpy(frames).permute(0, 3, 1, 2)  # (T,3,H,W)
+            images = images if self.antialias else images.float()
+            images = functional.interpolate(images, size, mode=self.interpolation, antialias=self.antialias)
+            images = images.round_().to(torch.uint8) if images.is_floating_point() else images
+            frames = images.permute(0, 2, 3, 1).numpy()
+        if self.crop:
+            top, left = (round((n - part) / 2) for n, part in zip(frames.shape[1:3], self.crop, strict=True))
+            if min(top, left) < 0:
+                raise ValueError(f"crop: expected at most {frames.shape[1:3]} pixels, got {self.crop}; resize to more")
+            frames = frames[:, top : top + self.crop[0], left : left + self.crop[1]]
+        return np.ascontiguousarray(frames)
+
+
 def even_indices(length, num_frames):
     """Indices of frames spread evenly over `length`: ceil(i * length / num_frames), at most length - 1.
 
@@ -90,31 +135,35 @@ def read_clip(path, num_frames=16, size=None, start=None, end=None, *, short="sp
         VideoError: the file is absent, empty, not a video, or so damaged that fewer than `num_frames` frames are left.
         ValueError: impossible arguments.
     """
-    frames, notes = read_with_notes(path, num_frames, size, start, end, short=short)
+    frames, notes = read_with_notes(path, Sampling(num_frames, check_size(size)), start, end, short=short)
     for note in notes:
         warnings.warn(f"{path}: {note}", UserWarning, stacklevel=2)
     return frames
 
 
-def read_with_notes(path, num_frames=16, size=None, start=None, end=None, *, short="spread"):
-    """What `read_clip` gives, and the texts of the warnings it would have given: (frames, list of str)."""
+def read_with_notes(path, sampling, start=None, end=None, *, at=None, short="spread"):
+    """The frames, uint8 (T,H,W,3), of a Sampling, and as list of str the warnings that `read_clip` would give.
+
+    at: seconds at which the clip begins. Other arguments and errors: those of `read_clip`.
+    """
+    num_frames, first, end = sampling.num_frames, 0 if start is None else int(start), None if end is None else int(end)
     if num_frames < 1:
         raise ValueError(f"expected num_frames of at least 1, got {num_frames}")
     if short not in ("spread", "last"):
         raise ValueError(f'expected short "spread" or "last", got {short!r}')
-    size, first, end = _check_size(size), 0 if start is None else int(start), None if end is None else int(end)
-    if first < 0 or (end is not None and end <= first):
-        raise ValueError(f"expected 0 <= start < end, got frames {start} to {end}")
-
-    def choose(count):
-        length = (count if end is None else min(end, count)) - first
-        if length < 1:
-            return np.arange(0)
-        if short == "last" and length < num_frames:
-            return first + np.minimum(np.arange(num_frames), length - 1)
-        return first + even_indices(length, num_frames)
-
+    if first < 0 or (end is not None and end <= first) or (at or 0) < 0:
+        raise ValueError(f"expected 0 <= start < end, got frames {start} to {end} and {at or 0} seconds")
     with closing(_Video(path)) as video:
+        first += round((at or 0) * video.rate)
+
+        def choose(count):
+            last = count if end is None else min(end, count)
+            if last <= first:
+                return np.arange(0)
+            if short == "last" and last - first < num_frames:
+                return first + np.minimum(np.arange(num_frames), last - first - 1)
+            return sampling.indices(first, last, video.rate, at is None)
+
         pictures, indices, count = video.read(choose, end)
         damaged, hdr = video.damaged, _HDR.get(video.stream.codec_context.color_trc)
     length = (count if end is None else min(end, count)) - first
@@ -122,32 +171,22 @@ def read_with_notes(path, num_frames=16, size=None, start=None, end=None, *, sho
         raise VideoError(path, f"is damaged or cut short: {count} frames can be decoded; {num_frames} are needed"
                          + (f" from frame {first} on" if first else ""))
     if not len(indices):
-        raise VideoError(path, f"has {count} frames; frames {first} to {end} do not exist")
+        raise VideoError(path, f"has {count} frames; frames {first} to {end or 'the end'} do not exist")
     notes = {f"is damaged or cut short; the {count} frames that can be decoded are used": damaged,
              f"has {count} frames and not {end}; those are used": end is not None and end > count,
              f"has {length} frames where {num_frames} are needed; frames are repeated": length < num_frames,
              f"has high dynamic range ({hdr}); its tones are not mapped, so that it looks flat": hdr}
     frames = np.stack([pictures[index] for index in indices.tolist()])
-    return resize(frames, size), [note for note, applies in notes.items() if applies]
-
-
-def resize(frames, size):
-    """uint8 (T,H,W,3) at another (height, width): bicubic with antialiasing, within 2 levels of Pillow's."""
-    if size is None or frames.shape[1:3] == size:
-        return frames
-    images = torch.from_numpy(frames).permute(0, 3, 1, 2)  # (T,3,H,W)
-    images = functional.interpolate(images, size, mode="bicubic", antialias=True)
-    return np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
+    return sampling.fit(frames), [note for note, applies in notes.items() if applies]
 
 
 def probe(path):
     """The VideoInfo of a file, decoded as far as it takes to be right; VideoError where it is no video."""
     with closing(_Video(path)) as video:
         pictures, _, count = video.read(lambda count: np.arange(min(count, 1)), None)
-        stream, aspect = video.stream, float(video.stream.sample_aspect_ratio or 1) or 1.0
-        rate = stream.average_rate or stream.guessed_rate or 0
+        aspect = float(video.stream.sample_aspect_ratio or 1) or 1.0
     height, width = pictures[0].shape[:2]
-    return VideoInfo(Path(path), count, height, width, float(rate), 1 / aspect if video.sideways else aspect)
+    return VideoInfo(Path(path), count, height, width, video.rate, 1 / aspect if video.sideways else aspect)
 
 
 class _Video:
@@ -161,6 +200,7 @@ class _Video:
     def __init__(self, path):
         self.path, self.damaged, self.sideways, self.graphs = _check_path(path), False, False, {}
         self._open()
+        self.rate = float(self.stream.average_rate or self.stream.guessed_rate or 0)
         self._look()
 
     def close(self):
@@ -191,13 +231,8 @@ class _Video:
 
     def _look(self):
         context, kind = self.stream.codec_context, self.container.format.name
-        self.kept, size, rows, hidden, leading, latest, end, length = [], 0, [], 0, False, None, 0, 0
+        rows, hidden, leading, latest, end, length = [], 0, False, None, 0, 0
         for packet in self._packets():
-            size += packet.size
-            if size > _KEPT:
-                self.kept = None
-            if self.kept is not None:
-                self.kept.append(packet)
             self.damaged |= packet.is_corrupt
             if packet.is_discard:
                 hidden += 1
@@ -240,12 +275,10 @@ class _Video:
 
     def _decode(self, places, stop):
         """The frames at `places`, in sequence from the first up to `stop`; corrects `count`."""
-        if self.kept is None:
-            self.container.close()
-            self._open()
-        packets, self.kept, places = self.kept or self._packets(), None, set(places)
-        frames, seen = {}, 0
-        for seen, frame in enumerate(self._frames(packets), 1):
+        self.container.close()
+        self._open()
+        frames, seen, places = {}, 0, set(places)
+        for seen, frame in enumerate(self._frames(), 1):
             if seen - 1 in places:
                 frames[seen - 1] = frame
             if seen == stop:
@@ -256,8 +289,8 @@ class _Video:
         self.count = seen
         return frames
 
-    def _frames(self, packets):
-        for packet in chain(packets, [None]):  # None: the frames that the decoder still holds
+    def _frames(self):
+        for packet in chain(self._packets(), [None]):  # None: the frames that the decoder still holds
             try:
                 for frame in self.stream.codec_context.decode(packet):
                     self.plain &= not frame.key_frame or frame.pict_type == 1  # else a picture is refreshed bit by bit
@@ -282,7 +315,7 @@ class _Video:
                 self.container.seek(self.times[first], stream=self.stream)
             except _ERRORS:
                 return None
-            shown = (frame for frame in self._frames(self._packets())
+            shown = (frame for frame in self._frames()
                      if frame.pts is None or frame.pts >= self.times[first])
             for index, frame in enumerate(islice(shown, group[-1] - first + 1), first):
                 if frame.pts != self.times[index] or (index == first and frame.pict_type != 1):  # 1: an I-frame
@@ -332,7 +365,8 @@ class _Video:
         return picture
 
 
-def _check_size(size):
+def check_size(size):
+    """(height, width) or None of a size as `read_clip` takes it; ValueError for another one."""
     sides = () if size is None else (size, size) if np.isscalar(size) else tuple(size)
     if len(sides) not in (0, 2) or any(int(side) != side or side < 1 for side in sides):
         raise ValueError(f"expected size (height, width) in pixels, or one number for both, got {size}")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from interp.core.inference import attribute
 from interp.recipes import check
 
 from .stem import MOST_BYTES, Stem
@@ -68,8 +69,7 @@ class VideoNetwork(nn.Module):
 
 def clip_shape(model: nn.Module) -> tuple[int, int, int]:
     """The clip (T,H,W) that a model was made for: by its config, its training record, else 16x64x64."""
-    values = (getattr(model, name, None) for name in ("config", "record"))
-    config, record = (value if isinstance(value, Mapping) else {} for value in values)
+    config, record = (attribute(model, name, Mapping) or {} for name in ("config", "record"))
     known = {"num_frames": 16, "size": (64, 64), **(record.get("recipe") or {}), **config}
     return int(known["num_frames"]), *map(int, known["size"])
 

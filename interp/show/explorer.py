@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from interp.core.explanation import DEFAULT_METHOD, Explanation, explain
-from interp.core.inference import check_clips, model_name
+from interp.core.inference import attribute, check_clips, model_name
 from interp.core.windows import best_windows, score_table
 from interp.recipes import SOMETHING_MASK, MaskRecipe
 from interp.show.figure import COLORMAP, clip_frames, describe
@@ -134,10 +134,10 @@ class Explorer:
         columns = list(dict.fromkeys(([] if target is None else [int(target)]) + [record.guess]))
         scores = {kind: torch.cat([record.probabilities[None], self.windows[kind, name].class_scores[0].cpu(),
                                    self.score(name, extra, kind)]) for kind in KINDS}  # (R, K)
-        tops, made = {kind: table.max(1) for kind, table in scores.items()}, getattr(self.models[name], "record", None)
+        tops = {kind: table.max(1) for kind, table in scores.items()}
         return {
             "name": name, "words": describe(dataclasses.replace(record, model=name)), "guess": record.guess,
-            "weights": made.get("sha256") if isinstance(made, Mapping) else None,
+            "weights": (attribute(self.models[name], "record", Mapping) or {}).get("sha256"),
             "explained": record.explained, "columns": columns, "map": _map(record.map),
             "tables": {kind: {"scores": _base64(scores[kind][:, columns].T.numpy().astype("<f4")),
                               "top": _base64(tops[kind].indices.numpy().astype("<u2")),

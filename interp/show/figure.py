@@ -70,6 +70,29 @@ def overlay(frames: np.ndarray, maps) -> np.ndarray:
     return mixed.round().clip(0, 255).astype(np.uint8)
 
 
+def timeline(path: str | Path, rows: list[tuple[float, Explanation]], seconds: float) -> Path:
+    """Draw (start, explanation) of clips along a video as a picture: the guesses' scores, and what each rests on.
+
+    seconds: that a clip lasts. Each clip is a bar as high as its score; the frames that its mask perturbs are dark.
+    """
+    from matplotlib.figure import Figure
+
+    drawing = Figure((max(6, 0.5 * len(rows)), 3.2), layout="constrained")
+    axes, names = drawing.subplots(), list(dict.fromkeys(row.P for _, row in rows))
+    width = min([seconds, *np.diff([start for start, _ in rows])])
+    for start, row in rows:
+        shade = f"C{names.index(row.P) % 10}"
+        axes.bar(start, row.OS, width, align="edge", color=shade, alpha=0.35, edgecolor="white",
+                 label=row.P if row.P not in axes.get_legend_handles_labels()[1] else None)
+        for frame in np.flatnonzero(row.binary_mask).tolist():
+            axes.bar(start + width * frame / len(row.mask), row.OS, width / len(row.mask), align="edge", color=shade)
+    axes.set(xlabel="seconds of the video", ylabel="score", ylim=(0, 1), title="dark: the frames a guess rests on")
+    drawing.legend(loc="outside lower center", ncols=2)
+    target = io.BytesIO()
+    drawing.savefig(target, format="png", dpi=150)
+    return files.atomic_write(path, target.getvalue())
+
+
 def mask_bar(mask, current: int, width: int, *, snap: float = 0.5) -> np.ndarray:
     """The bar of T squares, uint8 (side,width,3): dotted where on; the current one bright and framed, others dim."""
     on = np.asarray(mask) > snap

@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 from interp import recipes
 from interp.core.explanation import DEFAULT_METHOD, explain
 from interp.core.gradcam import DEFAULT_ALIGN
-from interp.core.inference import model_name
+from interp.core.inference import attribute, model_name
 from interp.core.masks import Stop
 from interp.core.windows import penalty, score_masks
 from interp.data import VideoError, to_clip
@@ -89,7 +89,7 @@ def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.Ma
     folder, recipe, chosen = Path(folder), recipe or recipes.SOMETHING_MASK, choose(dataset, limit, seed)
     stop, progress = Stop() if stop is True else stop, progress and rank == 0
     search = {"method": method, "perturbation": perturbation, "weights": weights, "layer": layer, "align": align,
-              "explained_class": explained_class, "start": start if exact else start or "central",
+              "explained_class": explained_class, "start": start or "central" if method == "gradient" else start,
               "stop": asdict(stop) if stop else None, "maps": maps}
     search |= {"budget": budget} if exact else {}
     size = math.ceil(len(chosen) / math.ceil(len(chosen) / shard_size))
@@ -181,7 +181,7 @@ def choose(dataset: Any, limit: int | None, seed: int) -> list[int]:
 def explain_clips(model: nn.Module, dataset: Any, indices: Sequence[int], recipe: recipes.MaskRecipe,
                   search: Mapping[str, Any], *, workers: int = 1, on_error: str = "raise", **options) -> list[dict]:
     """Rows of some clips, explained as `search` (of a run.json) says; options: batch_size and progress."""
-    started, names = time.perf_counter(), list(getattr(model, "classes", None) or dataset.classes)
+    started, names = time.perf_counter(), list(attribute(model, "classes", list | tuple) or dataset.classes)
     rows, boxes = [], {}
     for index in indices:
         sample = dataset.samples[index]
@@ -234,12 +234,11 @@ def _explain_rows(model, rows, clips, boxes, recipe, search, batch_size=None, pr
 
 def _describe_model(model: nn.Module, name: str | None) -> dict[str, Any]:
     """Name, config, training and hashes: `weights` of the tensors, `file` of the file they came from."""
-    config, record = (value if isinstance(value := getattr(model, key, None), Mapping) else {}
-                      for key in ("config", "record"))
+    config, record = (attribute(model, key, Mapping) or {} for key in ("config", "record"))
     training = {**record, "top1": (record.get("metrics") or {}).get("top1")}
     return {"name": name or model_name(model), "config": config, "weights": weights_hash(model),
             "file": record.get("sha256"), "trained_with": record.get("recipe"),
-            "classes": getattr(model, "classes", None),
+            "classes": attribute(model, "classes", list | tuple),
             "training": {key: training[key] for key in ("seed", "command", "versions", "data", "top1")
                          if training.get(key) is not None}}
 

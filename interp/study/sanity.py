@@ -9,7 +9,7 @@ import copy
 import dataclasses
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from interp import io, recipes, training
-from interp.core.inference import predict
+from interp.core.inference import attribute, predict
 from interp.core.masks import find_masks
 from interp.core.windows import best_windows, penalty
 from interp.data.dataset import read_json
@@ -271,7 +271,7 @@ def permute_labels(dataset: Any, count: int, seed: int = 0) -> tuple[Any, Any]:
 def fit_permuted_labels(model: nn.Module, train_set: Any, folder: str | Path, epochs: int = 40, seed: int = 0,
                         workers: int = 0) -> nn.Module:
     """A new network of the model's kind, trained by its recipe without augmentation and regularisation."""
-    config, record = (getattr(model, key, None) or {} for key in ("config", "record"))
+    config, record = (attribute(model, key, Mapping) or {} for key in ("config", "record"))
     if "model" not in config or not record.get("recipe"):
         raise Missing(f"expected a model that `interp train` made, got {type(model).__name__} without its recipe")
     recipe = recipes.from_dict(record["recipe"])

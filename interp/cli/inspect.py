@@ -1,0 +1,44 @@
+"""``python -m interp inspect --model MODEL``: what a model takes, its layers, and what an explanation of a clip costs.
+
+    python -m interp inspect --model torchvision:r2plus1d_18 --pretrained none
+"""
+
+import argparse
+
+import torch
+
+from interp import recipes
+from interp.cli import options
+from interp.core import masks
+from interp.study.wrap import VideoModel
+
+HELP = "print what a model takes, its layers, and how long an explanation takes"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the model."""
+    options.add_model(parser)
+    options.add_machine(parser)
+    parser.add_argument("--budget", type=int, default=2000, metavar="N", help="exact: clips to score (%(default)s)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print it. ValueError for a model that is not there."""
+    for name, model in options.load_models(args).items():
+        model = model if isinstance(model, VideoModel) else VideoModel(
+            model, model.sample, name=name, classes=model.classes, layer=args.layer or "auto")
+        sample, clip = model.sample, torch.rand(1, 3, model.sample.num_frames, *model.sample.size)
+        seconds = options.seconds(model, clip)
+        rate = f"{sample.fps:g} a second" if sample.fps else f"every {sample.stride:g}th" if sample.stride else "spread"
+        print(f"{name}: {sum(weight.numel() for weight in model.parameters()):,} parameters")
+        print(f"  takes    {sample.num_frames} frames ({rate}) of {'x'.join(map(str, sample.size))} pixels, resized to "
+              f"{sample.resize}, cropped to {sample.crop}; axes {model.layout}, {model.output}")
+        print(f"  classes  {'; '.join((model.classes or ['without names'])[:5])}{' ...' if model.classes else ''}")
+        print(f"  layer    {model.layer}" + (f", tokens {model.tokens}" if model.tokens else ""))
+        print(*(f"  {'-> ' if key == model.gradcam_layer else '   '}{key.removeprefix('model.'):40} "
+                f"{'x'.join(map(str, shape))} (T'xH'xW')" for key, shape in model.maps.items()), sep="\n")
+        print(f"  a clip takes {seconds:.3f} s on {next(model.parameters()).device}; a mask at most about")
+        for method in masks.METHODS:
+            number = options.passes(method, sample.num_frames, args.budget, recipes.SOMETHING_MASK)
+            print(f"    {method:9} {number * seconds:8.0f} s ({number} forward passes)")
+    return 0
