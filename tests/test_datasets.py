@@ -233,6 +233,62 @@ def test_folder_without_a_pattern_splits_by_name(tmp_path):
     assert set(open_folder(tmp_path).ids) == train - {"a/5.mp4"}
 
 
+def test_folder_keeps_groups_on_one_side(tmp_path):
+    (tmp_path / "a").mkdir()
+    for number in range(90):
+        (tmp_path / "a" / f"actor{number // 3}_{number}.mp4").touch()
+    parts = [{name.split("_")[0] for name in open_folder(tmp_path, split, split_groups="(actor[0-9]+)_").ids}
+             for split in ("train", "validation")]
+    assert not parts[0] & parts[1] and len(parts[0] | parts[1]) == 30 and 5 <= len(parts[1]) <= 15
+    with pytest.raises(DataError, match="no group by the pattern"):
+        open_folder(tmp_path, split_groups="scene")
+    with pytest.raises(ValueError, match="got both"):
+        open_folder(tmp_path, split_groups="a", split_pattern="b")
+
+
+def test_kinetics(tmp_path):
+    (tmp_path / "train" / "abseiling").mkdir(parents=True)
+    for name in ("train/abseiling/abc_000010_000020.mp4", "train/-x_y_000000_000010.mp4", "plain.mp4"):
+        (tmp_path / name).touch()
+    head = "label,youtube_id,time_start,time_end,split\n"
+    (tmp_path / "train.csv").write_text(
+        head + "zumba,-x_y,0,10,train\nabseiling,abc,10,20,train\nzumba,plain,3,13,train\nzumba,lost,1,11,train\n")
+    (tmp_path / "val.csv").write_text(head + "juggling,abc,10,20,val\n")
+    with pytest.warns(UserWarning, match="1 of 4 listed videos are absent"):
+        train = open_dataset("kinetics", tmp_path, "train")
+    assert train.classes == ["abseiling", "juggling", "zumba"] and train.labels.tolist() == [2, 0, 2]
+    assert train.ids == ["-x_y_000000_000010", "abc_000010_000020", "plain_000003_000013"]
+    assert train.samples[1].path == tmp_path / "train/abseiling/abc_000010_000020.mp4"
+    assert open_dataset("kinetics", tmp_path, "validation").labels.tolist() == [1]
+    with pytest.raises(DataError, match="test.csv: there is no such file"):
+        open_dataset("kinetics", tmp_path, "test")
+    (tmp_path / "val.csv").write_text("label,youtube_id\na,b\n")
+    with pytest.raises(DataError, match="line 2: expected the columns label, youtube_id"):
+        open_dataset("kinetics", tmp_path, "validation")
+
+
+def test_ucf101(tmp_path):
+    lists, videos = tmp_path / "ucfTrainTestlist", tmp_path / "UCF-101" / "HandstandPushups"
+    lists.mkdir()
+    videos.mkdir(parents=True)
+    for name in ("v_HandStandPushups_g01_c01", "v_HandStandPushups_g08_c01"):
+        (videos / f"{name}.avi").touch()
+    (lists / "classInd.txt").write_text("1 Biking\n2 HandstandPushups\n")
+    (lists / "testlist01.txt").write_text("HandstandPushups/v_HandStandPushups_g01_c01.avi\r\n")
+    (lists / "trainlist01.txt").write_text("HandstandPushups/v_HandStandPushups_g08_c01.avi 2\n")
+    for split, name in (("train", "v_HandStandPushups_g08_c01"), ("validation", "v_HandStandPushups_g01_c01")):
+        dataset = open_dataset("ucf101", tmp_path, split)
+        assert dataset.ids == [name] and dataset.labels.tolist() == [1] and dataset.samples[0].path.exists()
+    with pytest.raises(DataError, match="no trainlist02.txt"):
+        open_dataset("ucf101", tmp_path, fold=2)
+    (lists / "trainlist01.txt").write_text("HandstandPushups/v_HandStandPushups_g01_c07.avi 2\n")
+    with pytest.raises(DataError, match="'v_HandStandPushups_g01' is in both lists"):
+        open_dataset("ucf101", tmp_path, "train")
+    (lists / "trainlist01.txt").write_text("Diving/v_Diving_g01_c07.avi 2\n")
+    with pytest.raises(DataError, match="line 1 names no video of a known class"):
+        open_dataset("ucf101", tmp_path, "train")
+
+
 def test_list_left_out(tmp_path):
     sentence = list_left_out(tmp_path / "list", 5, {"a": "is\nempty"}, {"b.webm": 2})
     assert sentence == f"3 of 7 clips are left out (1 cannot be read, 2 have no file): {tmp_path / 'list'}"

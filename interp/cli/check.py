@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     (model,) = options.load_models(args).values()
     data, size = about["data"], about["data"]["size"]
     args.data, args.root, args.on_error = data.get("kind"), args.root or data.get("root"), "skip"
-    args.split_pattern = data.get("split_pattern")
+    vars(args).update({name: data.get(name) for name in ("split_pattern", "split_groups", "fold")})
     shape = data["num_frames"], tuple(size) if isinstance(size, list) else size
     dataset, train_set = options.open_split(args, data.get("split", "validation"), *shape), None
     with contextlib.suppress(ValueError):  # not every dataset has a training split

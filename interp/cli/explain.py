@@ -170,6 +170,7 @@ def _explain_dataset(args, models, recipe, search) -> int:
     known = any("truth" in clip.meta for clip in dataset.samples)  # of frames spread over the whole video
     dataset.sampling = dataclasses.replace(sample, fps=None, stride=None) if known else sample
     source = {"kind": args.data, "root": args.root, "split": args.split, "split_pattern": args.split_pattern}
+    source |= {name: value for name in ("split_groups", "fold") if (value := getattr(args, name))}
     source |= {"sample": repr(dataset.sampling)} if dataset.sampling.crop or dataset.sampling.fps else {}
     same = {key: getattr(args, key) for key in ("limit", "seed", "batch_size", "workers", "on_error")}
     run = results.write(args.out, model, dataset, recipe, layer=args.layer, progress=sys.stderr.isatty(), name=name,

@@ -34,6 +34,8 @@ def add_dataset(group: argparse._ActionsContainer, required: bool) -> None:
     group.add_argument("--data", choices=KINDS, required=required, help="its layout")
     group.add_argument("--root", required=required, metavar="DIR", help="its folder")
     group.add_argument("--split-pattern", metavar="REGEX", help="folder: file names of the validation clips")
+    group.add_argument("--split-groups", metavar="REGEX", help="folder: what clips of one scene share in their names")
+    group.add_argument("--fold", type=int, choices=(1, 2, 3), help="ucf101: of its three splits (1)")
     group.add_argument("--on-error", choices=ON_ERROR, default="skip", help="for clips that cannot be read")
 
 
@@ -116,9 +118,11 @@ def passes(method: str, num_frames: int, budget: int, recipe: recipes.MaskRecipe
 
 def open_split(args: argparse.Namespace, split: str, num_frames: int, size) -> VideoDataset:
     """The dataset of --data and --root. Files that are listed but absent are counted in its `missing`."""
-    if args.split_pattern and args.data != "folder":
-        raise ValueError(f"--split-pattern is for --data folder; {args.data} has a split of its own")
-    pattern = {"split_pattern": args.split_pattern} if args.split_pattern else {}
+    special = {"split_pattern": "folder", "split_groups": "folder", "fold": "ucf101"}
+    given = {name: value for name in special if (value := getattr(args, name, None))}
+    if wrong := [name for name in given if special[name] != args.data]:
+        raise ValueError(f"--{wrong[0].replace('_', '-')} is for --data {special[wrong[0]]}; {args.data} has a split "
+                         "of its own")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*listed videos are absent", UserWarning)
-        return open_dataset(args.data, args.root, split, num_frames, size, on_error=args.on_error, **pattern)
+        return open_dataset(args.data, args.root, split, num_frames, size, on_error=args.on_error, **given)

@@ -8,29 +8,31 @@ from functools import partial
 
 from interp.data.dataset import DataError, Sample, VideoDataset, to_clip
 from interp.data.folder import open_folder
+from interp.data.kinetics import open_kinetics
 from interp.data.kth import open_kth
 from interp.data.something import open_something
+from interp.data.ucf101 import open_ucf101
 from interp.data.video import Sampling, VideoError, VideoInfo, even_indices, probe, read_clip
 
 __all__ = ["KINDS", "DataError", "Sample", "Sampling", "VideoDataset", "VideoError", "VideoInfo", "even_indices",
            "open_dataset", "probe", "read_clip", "to_clip"]
 
-KINDS = {"something": open_something, "kth": open_kth, "folder": open_folder,
-         "motion": partial(open_something, truth=True)}
+KINDS = {"something": open_something, "kth": open_kth, "kinetics": open_kinetics, "ucf101": open_ucf101,
+         "folder": open_folder, "motion": partial(open_something, truth=True)}
 
 
 def open_dataset(kind, root, split="train", num_frames=None, size=None, **options):
     """The VideoDataset of one kind in the folder `root`.
 
     Args:
-        kind: "something", "kth", "folder", or "motion" (the generated clips, in the layout of something, each with
-            its truth in `sample.meta["truth"]`).
+        kind: "something", "kth", "kinetics", "ucf101", "folder", or "motion" (the generated clips, in the layout of
+            something, each with its truth in `sample.meta["truth"]`).
         root: the dataset's folder.
-        split: "train" or "validation" ("test" too for something; "all" for kth and folder).
+        split: "train" or "validation" ("test" too for something and kinetics; "all" for kth and folder).
         num_frames: frames of a clip; None takes the paper's: 32 for kth, 16 else.
         size: (height, width) or one number; None keeps each video's own.
         options: `on_error` for every kind: "raise" makes a listed video that is absent an error, "skip" a warning with
-            the count; and what `open_folder` takes.
+            the count; and what `open_folder` and `open_ucf101` take.
 
     Raises:
         DataError: the files contradict the layout; it names the file and the entry or line.

@@ -17,7 +17,8 @@ VIDEO_SUFFIXES = frozenset(".3gp .avi .flv .m4v .mkv .mov .mp4 .mpeg .mpg .mts .
 HELD_OUT = 3  # without a pattern: one video in so many
 
 
-def open_folder(root, split="train", num_frames=16, size=None, *, split_pattern=None, on_error="skip"):
+def open_folder(root, split="train", num_frames=16, size=None, *, split_pattern=None, split_groups=None,
+                on_error="skip"):
     """The VideoDataset of one split: "train", "validation" or "all". Ids are such as "bend/daria_bend.avi".
 
     No clip may be mirrored for augmentation, since nothing is known of the classes. Files in `root` itself, files whose
@@ -25,12 +26,15 @@ def open_folder(root, split="train", num_frames=16, size=None, *, split_pattern=
     `on_error` has no effect, since a folder lists no files that are absent.
 
     split_pattern: regular expression; the videos whose name, without its suffix, begins so are for validation.
+    split_groups: regular expression whose first group names the scene or actor; those of one stay on one side.
     """
     root = check_root(root, split, SPLITS)
     try:
-        pattern = None if split_pattern is None else re.compile(split_pattern)
+        pattern, groups = (expression and re.compile(expression) for expression in (split_pattern, split_groups))
     except re.error as error:
-        raise ValueError(f"the split pattern {split_pattern!r} is no regular expression: {error}") from None
+        raise ValueError(f"{split_pattern or split_groups!r} is no regular expression: {error}") from None
+    if pattern and groups:
+        raise ValueError("expected a split pattern or split groups, got both")
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not folders:
         raise DataError(root, "has no class folders; expected a folder of videos for each class")
@@ -44,7 +48,11 @@ def open_folder(root, split="train", num_frames=16, size=None, *, split_pattern=
         if not videos:
             raise DataError(root, f"the class folder {folder.name!r} has no video in it")
         for path in videos:
-            held_out = pattern.match(path.stem) if pattern else zlib.crc32(os.fsencode(path.stem)) % HELD_OUT == 0
+            group = groups and groups.search(path.stem)
+            if groups and not group:
+                raise DataError(path, f"its name has no group by the pattern {split_groups!r}")
+            key = group[min(1, groups.groups)] if group else path.stem
+            held_out = pattern.match(path.stem) if pattern else zlib.crc32(os.fsencode(key)) % HELD_OUT == 0
             if split == "all" or bool(held_out) == (split == "validation"):
                 samples.append(Sample(_shown(f"{folder.name}/{path.name}"), path, label))
     if not samples:
