@@ -1,5 +1,6 @@
 """The command line: explain on files, options made from recipes, exit codes, one line of text for each mistake."""
 
+import argparse
 import dataclasses
 import json
 import subprocess
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 
 from interp import recipes
-from interp.cli import COMMANDS, main
+from interp.cli import COMMANDS, main, options
 from interp.models import I3D, weights
 
 av = pytest.importorskip("av")
@@ -45,6 +46,48 @@ def run(*arguments):
         return main([str(argument) for argument in arguments])
     except SystemExit as stop:  # a mistake that argparse reports
         return stop.code
+
+
+MINE = """
+from torch import nn
+
+def build():
+    return nn.Sequential(nn.Conv3d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 2))
+"""
+
+
+def test_a_model_of_ones_own_along_a_video(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "names.txt").write_text("left\nright\n")
+    model = ("--model", f"{tmp_path / 'mine.py'}:build", "--classes", tmp_path / "names.txt", "--frames", 4)
+    video, out = write_video(tmp_path / "a.avi", 48), tmp_path / "out"  # 4 s at 12 frames a second
+    assert run("explain", video, *model, "--fps", 6, "--every", 1, "--method", "windows", "--out", out) == 0
+    text = capsys.readouterr().out
+    assert text.count(" FS ") == 4 and text.count("left\n") == text.count("right\n") == 4 and "kept" in text
+    report = json.loads((out / "a.json").read_text())["models"]
+    assert [row["start"] for row in report.values()] == [0, 1, 2, 3] and "build_0002.0s" in report
+    assert next(iter(report.values()))["sample"]["fps"] == 6 and next(iter(report.values()))["clip"] == [4, 64, 64]
+    with Image.open(out / "a_build.png") as drawing:
+        assert drawing.width > 500
+    assert run("inspect", *model) == 0
+    text = capsys.readouterr().out
+    assert "4 frames (spread) of 64x64" in text and "left; right" in text and "->" in text
+    assert "windows" in text and "(10 forward passes)" in text
+    assert run("explain", video, *model, "--every", 1, "--out", out) == 2
+    assert "give --fps or --stride" in capsys.readouterr().err
+    assert run("explain", video, "--model", "i3d", "--classes", tmp_path / "names.txt") == 2
+    assert run("explain", video, "--model", "clstm", "--frames", 8, "--out", out) == 2
+    assert "expected float clips (B,3,16,64,64)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("crop, resize, size", [("center", (128, 171), (112, 112)), ("none", (128, 171), None),
+                                                ("resize", (112, 112), None)])
+def test_the_crop_of_a_model_by_name(crop, resize, size):
+    args = argparse.Namespace(model="torchvision:r3d_18", pretrained="none", classes=None, layer=None, frames=8,
+                              fps=None, stride=3.0, crop=crop, device="cpu")
+    (model,) = options.load_models(args).values()
+    assert (model.sample.resize, model.sample.crop) == (resize, size)
+    assert (model.sample.num_frames, model.sample.fps, model.sample.stride) == (8, None, 3)
 
 
 @pytest.mark.parametrize("method", ["gradient", "exact"])
@@ -114,7 +157,7 @@ TRAIN = ["train", "--model", "i3d", "--data", "motion", "--root", "gone", "--out
 
 @pytest.mark.parametrize("arguments, words", [
     (["explain"], "expected video files, or --data with --root"),
-    (["explain", "a.mp4", "--model", "resnet"], "expected i3d, clstm, both"),
+    (["explain", "a.mp4", "--model", "resnet"], "expected a model torchvision:NAME"),
     (["explain", "a.mp4", "--model", "gone.safetensors"], "there is no file gone.safetensors"),
     (["explain", "a.mp4", "--model", "i3d", "--iterations", "0"], "iterations: expected a number above 0"),
     (["explain", "a.mp4", "--model", "i3d", "--border", "thick"], "border: expected one of paper, even"),

@@ -92,7 +92,11 @@ def _explain_video(args, video, stem, models, recipe, search) -> None:
     for name, model in models.items():
         starts, rows = [args.clip_start], []
         if args.every:
-            starts = np.arange(args.clip_start or 0, info.num_frames / info.fps, args.every).tolist()
+            if not model.sample.fps and not model.sample.stride:
+                raise ValueError(f"--every: {name} spreads its frames over the whole video; give --fps or --stride")
+            length = _seconds(model.sample, info)
+            first, last = args.clip_start or 0, info.num_frames / info.fps - length
+            starts = np.arange(first, max(last, first) + 1e-6, args.every).tolist()
         for number, start in enumerate(starts):
             frames, notes = read_with_notes(video, model.sample, at=start)
             warnings.update(notes)
@@ -112,7 +116,7 @@ def _explain_video(args, video, stem, models, recipe, search) -> None:
                 "start": start, "sample": dataclasses.asdict(model.sample), "layer": model.gradcam_layer,
                 "weights_sha256": model.record.get("sha256"), "trained_with": model.record.get("recipe")}
         if args.every:
-            print(f"  {figure.timeline(out / f'{stem}_{name}.png', rows, _seconds(model.sample, info))}")
+            print(f"  {figure.timeline(out / f'{stem}_{name}.png', rows, length)}")
     for warning in sorted(warnings):
         print(f"warning: {video}: {warning}", file=sys.stderr)
     report = {"video": str(video), "frames": info.num_frames, "fps": info.fps, "size": [info.height, info.width],
@@ -156,8 +160,7 @@ def _panel(sample: Sampling, info) -> Sampling:
 
 def _seconds(sample: Sampling, info) -> float:
     """How long a clip lasts in the video."""
-    rate = sample.fps or (info.fps / sample.stride if sample.stride else 0)
-    return sample.num_frames / rate if rate else info.num_frames / info.fps
+    return sample.num_frames / (sample.fps or info.fps / sample.stride)
 
 
 def _explain_dataset(args, models, recipe, search) -> int:

@@ -73,13 +73,17 @@ class Sampling:
 
     size = property(lambda self: self.crop or self.resize, doc="(height, width) of a clip, where it is fixed.")
 
-    def indices(self, first: int, end: int, rate: float, centred: bool = True) -> np.ndarray:
-        """int64 (T,): the frames to take from `first` up to `end` of a video of `rate` frames a second."""
+    def steps(self, rate: float) -> np.ndarray | None:
+        """int64 (T,): a clip's frames, from 0, in a video of `rate` frames a second; None where they are spread."""
         step = rate / self.fps if self.fps and rate else self.stride
-        taken = np.floor(np.arange(self.num_frames) * (step or 1)).astype(np.int64)
-        if not step or taken[-1] >= end - first:
-            return first + even_indices(end - first, self.num_frames)
-        return first + taken + (end - first - 1 - taken[-1]) // 2 * centred
+        return np.floor(np.arange(self.num_frames) * step).astype(np.int64) if step else None
+
+    def indices(self, first: int, end: int, rate: float, centred: bool = True) -> np.ndarray:
+        """int64 (T,): the frames to take from `first` up to `end`; spread where the clip would be longer."""
+        steps, last = self.steps(rate), end - first - 1
+        if steps is None or steps[-1] > last:
+            return first + even_indices(last + 1, self.num_frames)
+        return first + steps + (last - steps[-1]) // 2 * centred
 
     def fit(self, frames: np.ndarray) -> np.ndarray:
         """uint8 (T,H,W,3), resized (within 2 levels of Pillow's) and cropped."""
@@ -163,7 +167,7 @@ def read_with_notes(path, sampling, start=None, end=None, *, at=None, short="spr
 
         pictures, indices, count = video.read(choose, end)
         damaged, hdr = video.damaged, _HDR.get(video.stream.codec_context.color_trc)
-    length = (count if end is None else min(end, count)) - first
+    length, steps = (count if end is None else min(end, count)) - first, sampling.steps(video.rate)
     if damaged and length < num_frames:
         raise VideoError(path, f"is damaged or cut short: {count} frames can be decoded; {num_frames} are needed"
                          + (f" from frame {first} on" if first else ""))
@@ -172,6 +176,8 @@ def read_with_notes(path, sampling, start=None, end=None, *, at=None, short="spr
     notes = {f"is damaged or cut short; the {count} frames that can be decoded are used": damaged,
              f"has {count} frames and not {end}; those are used": end is not None and end > count,
              f"has {length} frames where {num_frames} are needed; frames are repeated": length < num_frames,
+             f"has {length} frames where a clip covers more; its frames are closer": steps is not None
+             and num_frames <= length <= steps[-1],
              f"has high dynamic range ({hdr}); its tones are not mapped, so that it looks flat": hdr}
     frames = np.stack([pictures[index] for index in indices.tolist()])
     return sampling.fit(frames), [note for note, applies in notes.items() if applies]

@@ -71,23 +71,22 @@ def overlay(frames: np.ndarray, maps) -> np.ndarray:
 
 
 def timeline(path: str | Path, rows: list[tuple[float, Explanation]], seconds: float) -> Path:
-    """Draw (start, explanation) of clips along a video as a picture: the guesses' scores, and what each rests on.
+    """Draw clips of a video, (start in seconds, explanation) each, as a picture with a row for each clip.
 
-    seconds: that a clip lasts. Each clip is a bar as high as its score; the frames that its mask perturbs are dark.
+    seconds: that a clip lasts. A row is as strong as the guess's score; the frames that its mask perturbs are dark.
     """
     from matplotlib.figure import Figure
 
-    drawing = Figure((max(6, 0.5 * len(rows)), 3.2), layout="constrained")
+    drawing = Figure((9, 0.8 + 0.28 * len(rows)), layout="constrained")
     axes, names = drawing.subplots(), list(dict.fromkeys(row.P for _, row in rows))
-    width = min([seconds, *np.diff([start for start, _ in rows])])
-    for start, row in rows:
-        shade = f"C{names.index(row.P) % 10}"
-        axes.bar(start, row.OS, width, align="edge", color=shade, alpha=0.35, edgecolor="white",
-                 label=row.P if row.P not in axes.get_legend_handles_labels()[1] else None)
-        for frame in np.flatnonzero(row.binary_mask).tolist():
-            axes.bar(start + width * frame / len(row.mask), row.OS, width / len(row.mask), align="edge", color=shade)
-    axes.set(xlabel="seconds of the video", ylabel="score", ylim=(0, 1), title="dark: the frames a guess rests on")
-    drawing.legend(loc="outside lower center", ncols=2)
+    for place, (start, row) in enumerate(rows):
+        shade, step = f"C{names.index(row.P) % 10}", seconds / len(row.mask)
+        axes.barh(place, seconds, 0.8, start, color=shade, alpha=0.15 + 0.35 * row.OS)
+        axes.barh([place] * len(row.mask), step * row.binary_mask, 0.8, start + step * np.arange(len(row.mask)),
+                  color=shade)
+    axes.set_yticks(range(len(rows)), [f"{row.P[:48]}  {row.OS:.2f}" for _, row in rows], fontsize=8)
+    axes.set(xlabel="seconds of the video; dark: the frames that the guess rests on", xlim=(rows[0][0], None))
+    axes.invert_yaxis()
     target = io.BytesIO()
     drawing.savefig(target, format="png", dpi=150)
     return files.atomic_write(path, target.getvalue())
