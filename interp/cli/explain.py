@@ -19,14 +19,16 @@ import torch
 
 from interp import io, recipes
 from interp.cli import options
+from interp.cli.inspect import print_cost
 from interp.core import masks, perturb
 from interp.core.explanation import DEFAULT_METHOD, explain
 from interp.core.inference import attribute
 from interp.core.windows import score_masks
-from interp.data import Sampling, VideoError, probe, to_clip
+from interp.data import VideoError, probe, to_clip
 from interp.data.dataset import list_left_out
 from interp.data.video import read_with_notes
 from interp.show import figure
+from interp.show.timeline import timeline
 from interp.study import results
 from interp.training.log import versions
 
@@ -88,27 +90,25 @@ def run(args: argparse.Namespace) -> int:
 def _explain_video(args, video, stem, models, recipe, search) -> None:
     """Explain one file with every model: a figure for each, one JSON file, and lines on stdout."""
     info, warnings, records, out = probe(video), set(), {}, Path(args.out)
-    print(f"{video}  ({info.num_frames} frames, {info.width}x{info.height}, {info.num_frames / info.fps:.1f} s)")
+    seconds, size = info.num_frames / (info.fps or 1), (info.height, info.width * info.pixel_aspect)
+    print(f"{video}  ({info.num_frames} frames, {info.width}x{info.height}, {seconds:.1f} s)")
     for name, model in models.items():
         starts, rows = [args.clip_start], []
         if args.every:
-            if not model.sample.fps and not model.sample.stride:
-                raise ValueError(f"--every: {name} spreads its frames over the whole video; give --fps or --stride")
-            length = _seconds(model.sample, info)
-            first, last = args.clip_start or 0, info.num_frames / info.fps - length
-            starts = np.arange(first, max(last, first) + 1e-6, args.every).tolist()
+            length, first = model.sample.seconds(info.fps), args.clip_start or 0
+            starts = np.arange(first, max(seconds - length, first) + 1e-6, args.every).tolist()
         for number, start in enumerate(starts):
             frames, notes = read_with_notes(video, model.sample, at=start)
             warnings.update(notes)
             clip = to_clip(frames)[None]
             if not number:
-                _estimate(model, name, clip, args.method, args.budget, recipe, len(starts))
+                print_cost(name, model, clip, args.method, args.budget, recipe, len(starts))
             target = None if args.target is None else model.classes.index(args.target)
             (explanation,) = explain(model, clip, target, recipe, ids=[stem], name=name, progress=None,
-                                     batch_size=args.batch_size, layer=attribute(model, "gradcam_layer", str), **search)
+                                     batch_size=args.batch_size, **search)
             rows.append((start, explanation))
             ending = f"_{start:06.1f}s" if args.every else ""
-            film = figure.three_panel(explanation, read_with_notes(video, _panel(model.sample, info), at=start)[0])
+            film = figure.three_panel(explanation, read_with_notes(video, model.sample.enlarged(*size), at=start)[0])
             path = figure.write(out / f"{stem}_{name}{ending}.{args.format}", film)
             _print(model, explanation, clip, path, args.top)
             records[f"{name}{ending}"] = explanation.to_dict() | {
@@ -116,12 +116,12 @@ def _explain_video(args, video, stem, models, recipe, search) -> None:
                 "start": start, "sample": dataclasses.asdict(model.sample), "layer": model.gradcam_layer,
                 "weights_sha256": model.record.get("sha256"), "trained_with": model.record.get("recipe")}
         if args.every:
-            print(f"  {figure.timeline(out / f'{stem}_{name}.png', rows, length)}")
+            print(f"  {timeline(out / f'{stem}_{name}.png', rows, length)}")
     for warning in sorted(warnings):
         print(f"warning: {video}: {warning}", file=sys.stderr)
     report = {"video": str(video), "frames": info.num_frames, "fps": info.fps, "size": [info.height, info.width],
-              "pixel_aspect": info.pixel_aspect,
-              "recipe": recipes.asdict(recipe), "search": search, "versions": versions(), "models": records}
+              "pixel_aspect": info.pixel_aspect, "recipe": recipes.asdict(recipe), "search": search,
+              "versions": versions(), "models": records}
     io.atomic_write(out / f"{stem}.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     print(f"  {out / f'{stem}.json'}")
 
@@ -137,47 +137,21 @@ def _print(model, explanation, clip, path, top: int) -> None:
     print(*(f"    {score:.3f}  {name}" for name, score in explanation.top(top)), sep="\n")
 
 
-def _estimate(model, name, clip, method, budget, recipe, clips: int) -> None:
-    """Say how long the search will take, where it is worth saying; ValueError where the model takes no such clip."""
-    seconds = options.seconds(model, clip)
-    passes = options.passes(method, clip.shape[2], budget, recipe)
-    if clips * passes * seconds > 10:
-        print(f"  {name}: at most about {clips * passes * seconds:.0f} s ({clips} x {passes} forward passes of "
-              f"{seconds:.2f} s)", file=sys.stderr)
-
-
-def _panel(sample: Sampling, info) -> Sampling:
-    """The same moments and place in a panel of the figure, at most 224 pixels high and 320 wide."""
-    if sample.crop:
-        scale, resize = max(1, 224 / max(sample.crop)), sample.resize
-        crop = tuple(round(scale * n) for n in sample.crop)
-        resize = round(scale * resize) if isinstance(resize, int) else tuple(round(scale * n) for n in resize)
-        return dataclasses.replace(sample, crop=crop, resize=resize)
-    sides = info.height, info.width * info.pixel_aspect
-    scale = min(1, 224 / sides[0], 320 / sides[1])
-    return dataclasses.replace(sample, resize=tuple(max(2, 2 * round(scale * side / 2)) for side in sides))
-
-
-def _seconds(sample: Sampling, info) -> float:
-    """How long a clip lasts in the video."""
-    return sample.num_frames / (sample.fps or info.fps / sample.stride)
-
-
 def _explain_dataset(args, models, recipe, search) -> int:
     """Explain a dataset into a results folder and print the means over its clips."""
     if len(models) > 1 or args.target is not None:
         raise ValueError("--data takes one --model and no --target; a dataset knows the classes of its clips")
     ((name, model),) = models.items()
-    sample = model.sample
-    dataset = options.open_split(args, args.split, sample.num_frames, sample.size)
+    dataset = options.open_split(args, args.split, model.sample.num_frames, model.sample.size)
     known = any("truth" in clip.meta for clip in dataset.samples)  # of frames spread over the whole video
-    dataset.sampling = dataclasses.replace(sample, fps=None, stride=None) if known else sample
+    spread, dataset.sampling = dataset.sampling, dataclasses.replace(
+        model.sample, **{"fps": None, "stride": None} if known else {})
     source = {"kind": args.data, "root": args.root, "split": args.split, "split_pattern": args.split_pattern}
     source |= {name: value for name in ("split_groups", "fold") if (value := getattr(args, name))}
-    source |= {"sample": repr(dataset.sampling)} if dataset.sampling.crop or dataset.sampling.fps else {}
+    source |= {"sample": repr(dataset.sampling)} if dataset.sampling != spread else {}
     same = {key: getattr(args, key) for key in ("limit", "seed", "batch_size", "workers", "on_error")}
-    run = results.write(args.out, model, dataset, recipe, layer=args.layer, progress=sys.stderr.isatty(), name=name,
-                        source=source, **same, **search)
+    run = results.write(args.out, model, dataset, recipe, layer=args.layer and model.gradcam_layer, name=name,
+                        source=source, progress=sys.stderr.isatty(), **same, **search)
     if run is None:  # another process of torchrun
         return 0
     bad, good = (run.table[run.table["error"].notna() == wrong] for wrong in (True, False))

@@ -1,22 +1,15 @@
 """What several commands share: their options, and the models and the dataset that these name."""
 
 import argparse
-import dataclasses
 import json
-import re
-import time
 import typing
 import warnings
-from pathlib import Path
 
 from torch import nn
 
 from interp import recipes
-from interp.core.inference import predict
-from interp.data import KINDS, Sampling, VideoDataset, open_dataset
+from interp.data import KINDS, VideoDataset, open_dataset
 from interp.data.loader import ON_ERROR
-from interp.models import weights
-from interp.models.network import clip_shape
 from interp.study import wrap
 from interp.training.distributed import pick
 
@@ -73,47 +66,12 @@ def add_model(parser: argparse.ArgumentParser, default: str | None = None) -> No
 
 def load_models(args: argparse.Namespace) -> dict[str, nn.Module]:
     """The models of --model, each with its Sampling as `sample`, by the names that their files get."""
-    names = recipes.MODELS if args.model == "both" else (args.model,)
     sample = {"num_frames": args.frames, "fps": args.fps, "stride": args.stride}
-    sample = {key: value for key, value in sample.items() if value is not None}
-    if "stride" in sample:
-        sample["fps"] = None
-    models = {}
-    for name in names:
-        if name in recipes.MODELS or name.endswith(".safetensors"):  # our own run fastest as they are
-            if args.pretrained or args.classes:
-                raise ValueError(f"--pretrained and --classes do not go with --model {name}, which has its own")
-            model = weights.load(name) if name in recipes.MODELS else weights.read(name)
-            frames, *size = clip_shape(model)
-            model.sample = dataclasses.replace(Sampling(frames, tuple(size)), **sample)
-            stem = Path(name).stem
-        else:
-            model = wrap.wrap(name, pretrained=args.pretrained, classes=args.classes, layer=args.layer or "auto",
-                              sample=sample)
-            stem = re.sub(r"\W+", "_", model.config["model"])
-        size, crop = model.sample.size, model.sample.crop
-        model.sample = dataclasses.replace(model.sample, **{
-            "center": {"crop": size, "resize": model.sample.resize if crop else max(size)},
-            "resize": {"crop": None, "resize": size}, "none": {"crop": None}, None: {}}[args.crop])
-        models[stem] = model.to(pick(args.device))
-    return models
-
-
-def seconds(model: nn.Module, clip) -> float:
-    """How long one forward pass of a clip (1,C,T,H,W) takes; ValueError where the model does not take it."""
-    try:
-        predict(model, clip)
-        start = time.perf_counter()
-        predict(model, clip)
-    except RuntimeError as error:
-        raise ValueError(f"the model takes no clip of {tuple(clip.shape[2:])} frames and pixels "
-                         f"({' '.join(str(error).split())[:200]}); see --frames and --crop") from error
-    return time.perf_counter() - start
-
-
-def passes(method: str, num_frames: int, budget: int, recipe: recipes.MaskRecipe) -> int:
-    """The most forward passes that a search of one clip takes; a gradient costs two more."""
-    return {"windows": num_frames * (num_frames + 1) // 2, "exact": budget, "gradient": 3 * recipe.iterations}[method]
+    sample = {key: value for key, value in sample.items() if value is not None} | ({"fps": None} if args.stride else {})
+    models = [wrap.load_by_name(name, pretrained=args.pretrained, classes=args.classes, layer=args.layer or "auto",
+                                sample=sample, crop=args.crop)
+              for name in (recipes.MODELS if args.model == "both" else (args.model,))]
+    return {name: model.to(pick(args.device)) for name, model in models}
 
 
 def open_split(args: argparse.Namespace, split: str, num_frames: int, size) -> VideoDataset:

@@ -1,7 +1,6 @@
 """Datasets of clips: open_dataset(kind, root, split) for each layout on disk, to_clip for a network's input.
 
 >>> dataset = open_dataset("folder", "my videos", "train", num_frames=16, size=64)    # doctest: +SKIP
->>> clip = to_clip(dataset[0][0])                                                     # doctest: +SKIP
 """
 
 from functools import partial
@@ -10,9 +9,10 @@ from interp.data.dataset import DataError, Sample, VideoDataset, to_clip
 from interp.data.folder import open_folder
 from interp.data.kinetics import open_kinetics
 from interp.data.kth import open_kth
+from interp.data.sampling import Sampling, even_indices
 from interp.data.something import open_something
 from interp.data.ucf101 import open_ucf101
-from interp.data.video import Sampling, VideoError, VideoInfo, even_indices, probe, read_clip
+from interp.data.video import VideoError, VideoInfo, probe, read_clip
 
 __all__ = ["KINDS", "DataError", "Sample", "Sampling", "VideoDataset", "VideoError", "VideoInfo", "even_indices",
            "open_dataset", "probe", "read_clip", "to_clip"]

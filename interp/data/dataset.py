@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from interp.data import video
+from interp.data.sampling import Sampling, check_size
 from interp.io import atomic_write
 
 
@@ -52,7 +53,7 @@ class VideoDataset(Dataset):
     def __init__(self, samples, classes, num_frames=16, size=None, name="videos", *, mirror=None, flip=None,
                  missing=()):
         self.samples, self.classes, self.name = list(samples), list(classes), name
-        self.sampling, self.missing = video.Sampling(num_frames, video.check_size(size)), dict(missing)
+        self.sampling, self.missing = Sampling(num_frames, check_size(size)), dict(missing)
         self.ids = [sample.id for sample in self.samples]
         if (twice := _repeated(self.ids)) is not None:
             raise ValueError(f"{name}: expected a different id for each clip, got {twice!r} twice")

@@ -1,8 +1,6 @@
-"""Any folder of videos with a folder for each class, split by a pattern in the file name.
+"""Any folder of videos with a folder for each class, such as ROOT/walk/shahar_walk.avi, split by the files' names.
 
-    ROOT/bend/daria_bend.avi, ROOT/bend/denis_bend.avi, ..., ROOT/walk/shahar_walk.avi
-
-The example is the Weizmann actions (Gorelick et al., PAMI 2007), where "(lyova|moshe|shahar)_.*" holds some actors out.
+The example is of the Weizmann actions (Gorelick et al., PAMI 2007): "(lyova|moshe|shahar)_.*" holds some actors out.
 Without a pattern the checksums of their names hold out a third of the videos: none changes sides when others come.
 """
 

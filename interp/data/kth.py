@@ -3,9 +3,8 @@
 Schuldt, Laptev, Caputo, "Recognizing human actions: a local SVM approach", ICPR 2004: 25 subjects, 6 actions, 4
 settings; the list names 600 videos, of which 599 exist, with 2,391 sequences in them. A sequence is a sample; its
 frames are ``ceil(i * L / T)`` of its L, and a sequence shorter than T stays on its last frame. The paper trains on
-subjects 1 to 16 and evaluates on 17 to 25. A frame is 120 high and 160 wide.
-
-The AVIs may lie in ROOT or in folders of it, such as ROOT/boxing/person01_boxing_d1_uncomp.avi.
+subjects 1 to 16 and evaluates on 17 to 25. A frame is 120 high and 160 wide. The AVIs may lie in ROOT or in folders of
+it, such as ROOT/boxing/person01_boxing_d1_uncomp.avi.
 """
 
 import re

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from interp.data.video import even_indices
+from interp.data.sampling import even_indices
 
 
 def interval_mask(truth: Mapping, num_frames: int = 16) -> np.ndarray:

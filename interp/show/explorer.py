@@ -1,16 +1,6 @@
 """`Explorer`, the widget on which a reader paints a mask over a clip's frames: live in a kernel, and static in a page.
 
-The page holds the scores of every window of frames, as one dict ("interp-explorer" version 1), numbers little-endian in
-base64, masks as "0011100". R rows: the clip itself, all windows by first and then by last frame, the masks of "extra".
-
-    {"format", "version", "id", "title", "fps", "threshold", "recipe", "extra": [mask], "target": index or null,
-     "frames": {"count", "width", "height", "columns", "sprite": a WebP's address, frames row by row},
-     "colours": 256 x 3 bytes, "classes": {index: name}, "models": [{
-        "name", "weights": SHA-256 of their file, "words", "guess": index, "explained": index, "columns": [index shown],
-        "map": {"width", "height", "levels": T x height x width bytes, 255 for 1},
-        "tables": {"freeze": {"scores": columns x R float32, "top": R uint16, "topScores": R float32}, "reverse"},
-        "best": {"freeze": mask, "reverse": mask},
-        "found": {"mask", "soft", "perturbation", "steps", "scores": {"freeze", "reverse"}}}]}
+static/explorer.js describes the dict that the page holds.
 """
 
 import base64

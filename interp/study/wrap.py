@@ -26,7 +26,8 @@ from interp import recipes
 from interp.core.gradcam import are_shares, as_maps
 from interp.core.inference import attribute, frozen_eval, model_name
 from interp.data import to_clip
-from interp.data.video import Sampling, read_with_notes
+from interp.data.sampling import Sampling
+from interp.data.video import read_with_notes
 from interp.models import load, weights
 from interp.models.network import VideoNetwork, clip_shape
 from interp.study import import_extra
@@ -232,6 +233,29 @@ class VideoModel(nn.Module):
                 if as_maps(slopes, 1, size, name, getattr(self, "gradcam_reshape", None)).any():
                     return name.removeprefix("model.")
         return None
+
+
+def load_by_name(name: str, *, crop: str | None = None, sample=None, **options) -> tuple[str, nn.Module]:
+    """A short name for files, and the model with its `sample`: ours as it is, which is fastest, others wrapped.
+
+    crop: "center", "none" or "resize" in place of the model's own; options: those of `wrap`.
+    """
+    if name in recipes.MODELS or name.endswith(".safetensors"):
+        if options.get("pretrained") or options.get("classes"):
+            raise ValueError(f"--pretrained and --classes do not go with --model {name}, which has its own")
+        found = _named(name, None, None)
+        model, short = found["model"], Path(name).stem
+        model.sample = replace(found["sample"], **(sample or {}))
+        if options.get("layer", "auto") != "auto":
+            model.gradcam_layer = options["layer"]
+    else:
+        model = wrap(name, sample=sample, **options)
+        short = re.sub(r"\W+", "_", model.config["model"])
+    size, cropped = model.sample.size, model.sample.crop
+    model.sample = replace(model.sample, **{
+        "center": {"crop": size, "resize": model.sample.resize if cropped else max(size)},
+        "resize": {"crop": None, "resize": size}, "none": {"crop": None}, None: {}}[crop])
+    return short, model
 
 
 def _note(calls: dict, name: str, module: nn.Module, inputs: tuple, output) -> None:

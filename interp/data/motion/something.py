@@ -17,7 +17,7 @@ import numpy as np
 
 from interp.data.motion import _scene
 from interp.data.motion._files import claim, run_jobs, write_video
-from interp.data.video import even_indices
+from interp.data.sampling import even_indices
 from interp.io import atomic_write_json
 
 VERSION = 2  # of the generated pixels; raised whenever a change alters them

@@ -1,7 +1,19 @@
 // The explorer: a clip, its Grad-CAM map, the perturbed clip, a timeline to paint a mask on, and the scores under it.
 // Two hosts: anywidget calls `render`; on a static page `scan` mounts each placeholder that comes into view, and where the
 // book's networks lie beside the page, networks.js runs them there.
-// show/explorer.py describes the data. Frames count from 0 here, from 1 on screen.
+// Frames count from 0 here, from 1 on screen. The data that show/explorer.py makes:
+//
+// The page holds the scores of every window of frames, as one dict ("interp-explorer" version 1), numbers little-endian in
+// base64, masks as "0011100". R rows: the clip itself, all windows by first and then by last frame, the masks of "extra".
+//
+//     {"format", "version", "id", "title", "fps", "threshold", "recipe", "extra": [mask], "target": index or null,
+//      "frames": {"count", "width", "height", "columns", "sprite": a WebP's address, frames row by row},
+//      "colours": 256 x 3 bytes, "classes": {index: name}, "models": [{
+//         "name", "weights": SHA-256 of their file, "words", "guess": index, "explained": index, "columns": [index shown],
+//         "map": {"width", "height", "levels": T x height x width bytes, 255 for 1},
+//         "tables": {"freeze": {"scores": columns x R float32, "top": R uint16, "topScores": R float32}, "reverse"},
+//         "best": {"freeze": mask, "reverse": mask},
+//         "found": {"mask", "soft", "perturbation", "steps", "scores": {"freeze", "reverse"}}}]}
 
 const KINDS = ["freeze", "reverse"];
 
