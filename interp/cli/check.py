@@ -1,6 +1,5 @@
 """``python -m interp check RUN``: sanity checks of a results folder; should its explanations be believed?
 
-    python -m interp check runs/i3d
     python -m interp check runs/mine --model runs/mine/best.safetensors --root /data/motion --only random
 
 Writes RUN/checks/checks.json (or into --out) after each check. The same command continues an interrupted one.

@@ -1,7 +1,6 @@
 """``python -m interp data KIND DIR``: write a generated dataset as video files.
 
     python -m interp data motion data/motion --train 12000 --validation 1200
-    python -m interp data kth data/motion_kth --subjects 8 --settings 1 4 --repetitions 2 --size 60 80
 """
 
 import argparse

@@ -1,6 +1,5 @@
 """``python -m interp explain``: when and where a network looks in your own video, or in every clip of a dataset.
 
-    python -m interp explain holiday.mp4 --model both --out explanations
     python -m interp explain holiday.mp4 --model torchvision:r2plus1d_18 --top 5
     python -m interp explain --data something --root DIR --model runs/i3d/best.safetensors --out RUN
 

@@ -1,7 +1,6 @@
 """``python -m interp record``: gather finished results folders in one table, the record that the book reads.
 
     python -m interp record runs/i3d runs/clstm --out record.parquet
-    python -m interp record runs/i3d_1 --onto record.parquet --out record.parquet
 """
 
 import argparse

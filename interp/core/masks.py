@@ -87,12 +87,15 @@ def find_masks(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] 
 def search(model, clips, targets, originals, recipe, perturbation, *, ids, method="gradient", budget=2000, start=None,
            stop=None, batch_size=None, progress=None, keep_path=False) -> MaskResult | ExactResult:
     """What `find_masks` returns, where the arguments are checked and the clips' scores are known."""
+    hidden = inference.NO_BAR if progress is None else not progress
     with inference.frozen_eval(model):
         if method == "exact":
             return search_exact(model, clips, targets, originals, perturbation, recipe, budget=budget,
                                 batch_size=batch_size, ids=ids, progress=progress)
         if method == "windows":
-            found = score_windows(model, clips, targets, originals, recipe, perturbation, batch_size, ids)
+            number = clips.shape[2] * (clips.shape[2] + 1) // 2
+            with tqdm(total=len(clips) * number, desc="windows", unit="mask", leave=False, disable=hidden) as bar:
+                found = score_windows(model, clips, targets, originals, recipe, perturbation, batch_size, ids, bar)
             pays = found.losses < originals
             scores = found.scores.gather(1, found.all_losses.argmin(1, keepdim=True))[:, 0]
             return MaskResult(found.masks * pays[:, None], torch.where(pays, found.losses, originals)[:, None],
@@ -105,8 +108,7 @@ def search(model, clips, targets, originals, recipe, perturbation, *, ids, metho
         else:
             starts = _central_start(model, clips, targets, originals, recipe, batch_size)
         stop = Stop() if stop is True else stop or None
-        with tqdm(total=len(clips) * recipe.iterations, desc="masks", unit="step", leave=False,
-                  disable=inference.NO_BAR if progress is None else not progress) as bar:
+        with tqdm(total=len(clips) * recipe.iterations, desc="masks", unit="step", leave=False, disable=hidden) as bar:
             def descend(rows: slice) -> tuple:
                 bar.update(-bar.n + rows.start * recipe.iterations)  # after memory ran out, the batch begins again
                 return _descend(model, clips[rows], targets[rows], starts[rows], recipe, perturbation, stop, ids[rows],

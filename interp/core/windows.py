@@ -77,9 +77,11 @@ def score_masks(model: nn.Module, clips: Tensor, masks: Tensor, targets: Tensor,
 
 def score_table(model: nn.Module, clips: Tensor, masks: Tensor, targets: Tensor | None,
                 recipe: MaskRecipe = SOMETHING_MASK, perturbation: str = "freeze",
-                batch_size: int | None = None) -> Tensor:
+                batch_size: int | None = None, bar=None) -> Tensor:
     """F_c (B,N) of every clip under every one of the masks (N,T); with targets None the softmax (B,N,K)."""
     def score(mixing: Tensor, source: Tensor) -> Tensor:  # source: one clip, or its responses
+        if bar is not None:
+            bar.update(len(mixing))
         if stem:
             return stem.logits(stem.mix(mixing, source)).softmax(1)
         return inference.logits(model, perturb.mix(mixing, source.expand(len(mixing), -1, -1, -1, -1))).softmax(1)
@@ -111,10 +113,10 @@ def best_windows(model: nn.Module, clips: Tensor, perturbation: str = "freeze",
     return score_windows(model, clips, targets, originals, recipe, perturbation, batch_size, ids)
 
 
-def score_windows(model, clips, targets, originals, recipe, perturbation, batch_size, ids) -> WindowResult:
+def score_windows(model, clips, targets, originals, recipe, perturbation, batch_size, ids, bar=None) -> WindowResult:
     """What `best_windows` returns, where the clips are checked and their scores are known."""
     masks = windows(clips.shape[2]).to(originals)
-    class_scores = score_table(model, clips, masks, None, recipe, perturbation, batch_size)
+    class_scores = score_table(model, clips, masks, None, recipe, perturbation, batch_size, bar)
     inference.check_finite(class_scores, ids, "under a window")
     scores = class_scores.gather(2, targets[:, None, None].expand(-1, len(masks), 1))[..., 0]
     all_losses = scores + penalty(masks, recipe)
