@@ -75,6 +75,8 @@ def wrap(model, *, pretrained=None, layout: str = "auto", mean=None, std=None, o
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"classes: expected a text file, a class in each line, got {classes}: {error}") from None
     found = _named(model, pretrained, classes) if isinstance(model, str) else _own(model, pretrained)
+    if isinstance(model, str):
+        found["model"].eval()
     given = {"mean": mean, "std": std, "classes": classes, "pathways": pathways}
     given |= {"layout": None if layout == "auto" else layout, "output": None if output == "auto" else output}
     found |= {key: value for key, value in given.items() if value is not None}
@@ -93,7 +95,7 @@ class VideoModel(nn.Module):
     def __init__(self, model: nn.Module, sample: Sampling, *, name: str, layout: str | None = None, mean=None, std=None,
                  output: str | None = None, pathways=None, layer="auto", tokens="auto", classes=None, record=None):
         super().__init__()
-        self.model, self.sample, self.pathways = model.eval(), sample, pathways
+        self.model, self.sample, self.pathways = model, sample, pathways
         self.layout, self.output = layout, output
         self.classes, self.record = None if classes is None else [*map(str, classes)], dict(record or {})
         for key, value in (("mean", mean), ("std", std)):
