@@ -10,10 +10,11 @@ evenly, by index, so that each frame counts once, however long it is shown.
 import os
 import stat
 import warnings
+from bisect import bisect_right
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, groupby, islice
 from pathlib import Path
 
 import av
@@ -23,6 +24,8 @@ from interp.data.sampling import Sampling, check_size
 from interp.data.sampling import even_indices as even_indices  # part of this module's interface
 
 _ERRORS = (av.FFmpegError, OSError, ValueError, MemoryError)
+_SKIPPED = 300  # frames that seeking must save
+_COUNTABLE = {"h264", "hevc", "vp9", "av1"}  # in MP4 and Matroska, each packet of these is one frame
 _PLAIN = {"h264", "mpeg4", "vp8", "vp9"}  # see _Video._rgb
 _HDR = {16: "PQ", 18: "HLG"}  # transfer functions of ITU-T H.273
 _SCALE = "flags=bicubic+full_chroma_int+accurate_rnd"
@@ -132,9 +135,10 @@ def probe(path):
 
 
 class _Video:
-    """An open file: first a look at all packets, which says how many frames there should be; then the frames.
+    """An open file: first a look at all packets, which says how many frames there are and where; then the frames.
 
-    count: of the frames, as far as is known; plain: packets are in a usual order, see `_rgb`; damaged: FFmpeg met an
+    count: of the frames, as far as the packets say; times, keys: the frames' time stamps, ascending, and indices of the
+    key frames, [] where `count` is not sure; plain: packets are in a usual order, see `_rgb`; damaged: FFmpeg met an
     error.
     """
 
@@ -187,22 +191,30 @@ class _Video:
         indexed = kind.startswith(("mov,", "matroska,"))
         if self.stream.frames > len(rows) + hidden and self.stream.duration:  # cut short, or trimmed by an edit list
             self.damaged |= indexed and end - (self.stream.start_time or 0) < self.stream.duration - length
-        self.count = len(rows)
-        usual = indexed and not hidden and not self.damaged and all(time is not None for time, _ in rows)
+        self.count, self.times, self.keys = len(rows), [], []
+        ordered = sorted(rows) if all(time is not None for time, _ in rows) else []
+        usual = ordered and indexed and not hidden and not self.damaged
+        if usual and context.name in _COUNTABLE and rows[0] == ordered[0] and rows[0][1]:
+            if len({time for time, _ in rows}) == len(rows):
+                self.times = [time for time, _ in ordered]
+                self.keys = [index for index, (_, key) in enumerate(ordered) if key]
         # B-frames are usual in MP4 and Matroska; elsewhere only where decord, which read them before, could not jump.
         self.bare = context.name == "mpeg4" or not indexed and sum(key for _, key in rows) > 1
-        self.plain = (usual or kind == "avi") and context.name in _PLAIN and not (leading and indexed)
+        self.plain = bool(usual or kind == "avi") and context.name in _PLAIN and not (leading and indexed)
 
     def read(self, choose, end):
         """({index: uint8 (H,W,3)}, indices, number of frames), where indices = choose(number of frames).
 
-        All frames are decoded up to the last of them, or up to `end`, and a second time where there were not as many as
-        the packets promised.
+        Where the packets do not say for sure how many frames there are, all are decoded (up to `end`), and decoded a
+        second time if the number is another one.
         """
         while True:
-            indices, count = choose(self.count), self.count
-            frames = self._decode(set(indices.tolist()), end)
-            if count == self.count or np.array_equal(choose(self.count), indices):
+            indices = choose(self.count)
+            places = np.unique(indices).tolist()
+            frames = self._seek(places)
+            if frames is None:
+                frames = self._decode(places, places[-1] + 1 if self.times and places else end)
+            if np.array_equal(choose(self.count), indices):
                 size = next(((frame.width, frame.height) for frame in frames.values()), None)
                 return {i: self._upright(frame, *size) for i, frame in frames.items()}, indices, self.count
 
@@ -210,7 +222,7 @@ class _Video:
         """The frames at `places`, in sequence from the first up to `stop`; corrects `count`."""
         self.container.close()
         self._open()
-        frames, seen = {}, 0
+        frames, seen, places = {}, 0, set(places)
         for seen, frame in enumerate(self._frames(), 1):
             if seen - 1 in places:
                 frames[seen - 1] = frame
@@ -231,6 +243,31 @@ class _Video:
                     yield frame
             except _ERRORS:
                 self.damaged = True
+
+    def _seek(self, places):
+        """The frames at `places` by jumps to the key frames before them; None where that saves little or goes wrong.
+
+        A jump counts only if the key frame itself and every frame after it come with the expected time stamps.
+        """
+        groups = [(self.keys[key], list(group)) for key, group in
+                  groupby(places, lambda place: bisect_right(self.keys, place) - 1)] if self.keys else []
+        needed = sum(group[-1] - first + 1 for first, group in groups)
+        if not groups or places[-1] - needed < max(needed, _SKIPPED):
+            return None
+        frames = {}
+        for first, group in groups:
+            try:
+                self.container.seek(self.times[first], stream=self.stream)
+            except _ERRORS:
+                return None
+            shown = (frame for frame in self._frames()
+                     if frame.pts is None or frame.pts >= self.times[first])
+            for index, frame in enumerate(islice(shown, group[-1] - first + 1), first):
+                if frame.pts != self.times[index] or (index == first and frame.pict_type != 1):  # 1: an I-frame
+                    return None
+                if index in group:
+                    frames[index] = frame
+        return frames if len(frames) == len(places) else None
 
     def _upright(self, frame, width, height):
         """uint8 (H,W,3) of a frame, in the size of the first, turned and mirrored as its display matrix says."""
