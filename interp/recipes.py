@@ -1,8 +1,7 @@
 """Every hyperparameter of the paper and of the networks that this package ships, as frozen dataclasses.
 
 After Mänttäri, Broomé, Folkesson, Kjellström, "Interpreting Video Features", ACCV 2020 (arXiv 2002.00367): the
-website's tables; where they are silent, the released configurations. Fields that are published nowhere are named in
-`TrainRecipe.chosen`.
+website's tables; where they are silent, the released configurations; `TrainRecipe.chosen` names what is in neither.
 """
 
 import dataclasses

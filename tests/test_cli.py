@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from interp import recipes
-from interp.cli import COMMANDS, main, options
+from interp.cli import COMMANDS, main, model_options
 from interp.models import I3D, weights
 
 av = pytest.importorskip("av")
@@ -85,7 +85,7 @@ def test_a_model_of_ones_own_along_a_video(tmp_path, capsys):
 def test_the_crop_of_a_model_by_name(crop, resize, size):
     args = argparse.Namespace(model="torchvision:r3d_18", pretrained="none", classes=None, layer=None, frames=8,
                               fps=None, stride=3.0, crop=crop, device="cpu")
-    (model,) = options.load_models(args).values()
+    (model,) = model_options.load_models(args).values()
     assert (model.sample.resize, model.sample.crop) == (resize, size)
     assert (model.sample.num_frames, model.sample.fps, model.sample.stride) == (8, None, 3)
 

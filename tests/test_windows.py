@@ -69,3 +69,22 @@ def test_the_best_window_is_a_start():
     assert torch.equal(found.starts, best.starts) and torch.equal(best.starts, (2 * best.masks - 1) * 5)
     torch.testing.assert_close(best.class_scores.sum(2), torch.ones(3, 21))
     torch.testing.assert_close(best.class_scores[..., 2], best.scores)
+
+
+def test_windows_as_a_method_of_the_search():
+    """The best window where it pays, else no frame."""
+    model, clips = Motion(6), torch.rand(3, 1, 6, 2, 2, generator=torch.Generator().manual_seed(4))
+    recipe = dataclasses.replace(RECIPE, lambda1=0.05)
+    best = windows.best_windows(model, clips, "reverse", 0, recipe)
+    found = masks.find_masks(model, clips, 0, recipe, "reverse", method="windows", progress=False)
+    for row in range(3):
+        pays = best.losses[row] < best.originals[row]
+        torch.testing.assert_close(found.masks[row], best.masks[row] if pays else torch.zeros_like(best.masks[row]))
+        torch.testing.assert_close(found.losses[row, 0], torch.minimum(best.losses[row], best.originals[row]))
+    scores = windows.score_masks(model, clips, found.masks, torch.zeros(3, dtype=torch.long), recipe, "reverse")
+    torch.testing.assert_close(found.scores, scores)
+    dear = dataclasses.replace(recipe, lambda1=5.0)
+    none = masks.find_masks(model, clips, 0, dear, method="windows", progress=False)
+    assert not none.masks.any() and torch.equal(none.scores, none.originals)
+    with pytest.raises(ValueError, match='method "windows" takes no start'):
+        masks.find_masks(model, clips, start="central", method="windows")

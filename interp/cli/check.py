@@ -9,7 +9,7 @@ import argparse
 import contextlib
 from pathlib import Path
 
-from interp.cli import options
+from interp.cli import model_options, options
 from interp.study import results, sample, sanity
 
 HELP = "sanity checks of a results folder"
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", metavar="RUN", help="a results folder, as explain --data writes it")
     parser.add_argument("--only", nargs="+", choices=tuple(sanity.CHECKS), help="some of the checks (all)")
     parser.add_argument("--out", metavar="DIR", help="where the checks go (RUN/checks)")
-    options.add_model(parser, default="")
+    model_options.add_model(parser, default="")
     parser.add_argument("--root", metavar="DIR", help="the dataset's folder, if it has moved")
     options.add_machine(parser)
 
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     """Make the checks and print their verdicts. ValueError for wrong options."""
     about, out = results.read_run(args.folder), args.out or Path(args.folder) / "checks"
     args.model = args.model or about["model"]["name"]
-    (model,) = options.load_models(args).values()
+    (model,) = model_options.load_models(args).values()
     data, size = about["data"], about["data"]["size"]
     args.data, args.root, args.on_error = data.get("kind"), args.root or data.get("root"), "skip"
     vars(args).update({name: data.get(name) for name in ("split_pattern", "split_groups", "fold")})

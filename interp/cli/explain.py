@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from interp import io, recipes
-from interp.cli import options
+from interp.cli import model_options, options
 from interp.cli.inspect import print_cost
 from interp.core import masks, perturb
 from interp.core.explanation import DEFAULT_METHOD, explain
@@ -38,7 +38,7 @@ LONGEST_NAME = 180  # bytes; file systems allow 255, and our files add an ending
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options for videos and for a dataset."""
     parser.add_argument("videos", nargs="*", metavar="VIDEO", help="a video file: mp4, webm, avi, mkv, mov, ...")
-    options.add_model(parser, default="both")
+    model_options.add_model(parser, default="both")
     parser.add_argument("--out", default="explanations", metavar="DIR", help="where the files go (%(default)s)")
     parser.add_argument("--target", metavar="CLASS", help="the name of the video's true class; gives CS")
     parser.add_argument("--format", choices=("gif", "webp", "mp4"), default="gif", help="of the moving figure")
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     recipe = recipes.KTH_MASK if args.data == "kth" else recipes.SOMETHING_MASK
     recipe = dataclasses.replace(recipe, **options.given_fields(args, recipes.MaskRecipe))
     search = {name: getattr(args, name) for name in ("perturbation", "method", "budget", "start", "stop")}
-    models, stems, code = options.load_models(args), set(), 0
+    models, stems, code = model_options.load_models(args), set(), 0
     if args.data:
         return _explain_dataset(args, models, recipe, search)
     for model in models.values():
@@ -116,8 +116,7 @@ def _explain_video(args, video, stem, models, recipe, search) -> None:
                 "weights_sha256": model.record.get("sha256"), "trained_with": model.record.get("recipe")}
         if args.every:
             print(f"  {timeline(out / f'{stem}_{name}.png', rows, length)}")
-    for warning in sorted(warnings):
-        print(f"warning: {video}: {warning}", file=sys.stderr)
+    print(*(f"warning: {video}: {warning}\n" for warning in sorted(warnings)), sep="", end="", file=sys.stderr)
     report = {"video": str(video), "frames": info.num_frames, "fps": info.fps, "size": [info.height, info.width],
               "pixel_aspect": info.pixel_aspect, "recipe": recipes.asdict(recipe), "search": search,
               "versions": versions(), "models": records}

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from interp import recipes
-from interp.cli import options
+from interp.cli import model_options, options
 from interp.core import masks
 from interp.core.inference import predict
 from interp.study.wrap import VideoModel
@@ -21,14 +21,14 @@ HELP = "print what a model takes, its layers, and how long an explanation takes"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the model."""
-    options.add_model(parser)
+    model_options.add_model(parser)
     options.add_machine(parser)
     parser.add_argument("--budget", type=int, default=2000, metavar="N", help="exact: clips to score (%(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print it. ValueError for a model that is not there."""
-    for name, model in options.load_models(args).items():
+    for name, model in model_options.load_models(args).items():
         model = model if isinstance(model, VideoModel) else VideoModel(
             model, model.sample, name=name, classes=model.classes, layer=args.layer or "auto")
         sample, clip = model.sample, torch.rand(1, 3, model.sample.num_frames, *model.sample.size)

@@ -93,8 +93,8 @@ def search(model, clips, targets, originals, recipe, perturbation, *, ids, metho
             return search_exact(model, clips, targets, originals, perturbation, recipe, budget=budget,
                                 batch_size=batch_size, ids=ids, progress=progress)
         if method == "windows":
-            number = clips.shape[2] * (clips.shape[2] + 1) // 2
-            with tqdm(total=len(clips) * number, desc="windows", unit="mask", leave=False, disable=hidden) as bar:
+            number = len(clips) * clips.shape[2] * (clips.shape[2] + 1) // 2
+            with tqdm(total=number, desc="windows", unit="mask", leave=False, disable=hidden) as bar:
                 found = score_windows(model, clips, targets, originals, recipe, perturbation, batch_size, ids, bar)
             pays = found.losses < originals
             scores = found.scores.gather(1, found.all_losses.argmin(1, keepdim=True))[:, 0]

@@ -2,9 +2,7 @@
 
 The frames of a file are those that FFmpeg shows, in presentation order: hidden frames of an edit list left out, turned
 and mirrored as the display matrix says, in coded size. They are chosen as in the paper (Manttari et al., ACCV 2020):
-evenly, by index, so that each frame counts once, however long it is shown.
-
-    >>> frames = read_clip("holiday.mp4", num_frames=16, size=(224, 224))     # doctest: +SKIP
+evenly, by index, so that each frame counts once, however long it is shown; or as a `Sampling` says.
 """
 
 import os

@@ -3,8 +3,7 @@
 Mixing in time commutes with a convolution over space, and a convolution over space and time is a sum of those, one
 for each tap of its kernel in time. With U[d, s] the response of tap d to frame s, the layer's output for the mixed
 clip W x at step t is the sum over d and s of W[stride t + d - before, s] U[d, s], plus its output for a black clip.
-On CPUs this makes a mask search with I3D 1.6 to 1.8 times faster. Axes: clips (B,C,T,H,W), W (B,T,T), responses
-(B, T*taps, cells*F).
+On CPUs a mask search with I3D is 1.6 to 1.8 times faster. Axes: W (B,T,T), responses (B, T*taps, cells*F).
 """
 
 from typing import NamedTuple

@@ -1,7 +1,6 @@
 """The record: finished results folders of two networks and several seeds as one table, which ships with the book.
 
-A row is a clip under one network of one seed; masks and the known interval are lists of T numbers. What made each run
-stands in the table's metadata.
+A row is a clip under one network of one seed; masks and known intervals are lists; the metadata say what made each run.
 """
 
 import json

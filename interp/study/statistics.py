@@ -1,7 +1,6 @@
 """Is a difference between two models more than chance, and more than another training seed makes?
 
-Axes: one value a clip (N,), under both models; clusters (N,): the clips' classes, since clips of one class are not
-independent; seeds (S,N).
+Axes: a value a clip (N,); clusters (N,), the clips' classes, as clips of one class are not independent; seeds (S,N).
 """
 
 from collections import namedtuple
