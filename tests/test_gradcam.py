@@ -337,3 +337,26 @@ class Blind(nn.Module):
 class Pooled(nn.Module):
     def forward(self, maps):
         return maps.square().mean((2, 3, 4))
+
+
+def test_a_model_s_own_reshape_decides_before_the_order_of_frames_is_asked_for():
+    """Where clips mix, the order of rows is unclear; a reshape makes it clear, and None leaves the usual layouts."""
+
+    class Mixes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.look, self.head = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 2)
+
+        def forward(self, clips):
+            maps = self.look(clips.transpose(1, 2).flatten(0, 1)).relu()  # (B*T,F,H,W)
+            return self.head(maps.mean((2, 3)).unflatten(0, (len(clips), -1)).mean(1)) + maps.mean()
+
+    torch.manual_seed(0)
+    model, clips = Mixes(), torch.rand(2, 3, 4, 6, 6)
+    with pytest.raises(ValueError, match="order of clips and frames is unclear"):
+        gradcam.grad_cam(model, clips, 0, "look")
+    model.gradcam_reshape = lambda maps: maps.unflatten(0, (2, -1)).transpose(1, 2)
+    assert gradcam.grad_cam(model, clips, 0, "look").shape == (2, 4, 6, 6)
+    model.gradcam_reshape = lambda maps: None
+    with pytest.raises(ValueError, match="order of clips and frames is unclear"):
+        gradcam.grad_cam(model, clips, 0, "look")

@@ -34,6 +34,8 @@ def run(args: argparse.Namespace) -> int:
     args.data, args.root, args.on_error = data.get("kind"), args.root or data.get("root"), "skip"
     vars(args).update({name: data.get(name) for name in ("split_pattern", "split_groups", "fold")})
     shape = data["num_frames"], tuple(size) if isinstance(size, list) else size
+    if (model.sample.num_frames, model.sample.size) == shape:
+        shape = *shape, model.sample  # as `interp explain` took the frames
     dataset, train_set = options.open_split(args, data.get("split", "validation"), *shape), None
     with contextlib.suppress(ValueError):  # not every dataset has a training split
         train_set = options.open_split(args, "train", *shape)

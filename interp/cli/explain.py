@@ -21,9 +21,8 @@ from interp.cli import model_options, options
 from interp.cli.inspect import print_cost
 from interp.core import masks, perturb
 from interp.core.explanation import DEFAULT_METHOD, explain
-from interp.core.inference import attribute
 from interp.core.windows import score_masks
-from interp.data import VideoError, probe, to_clip
+from interp.data import Sampling, VideoError, probe, to_clip
 from interp.data.dataset import list_left_out
 from interp.data.video import read_with_notes
 from interp.show import figure
@@ -71,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     if args.data:
         return _explain_dataset(args, models, recipe, search)
     for model in models.values():
-        if args.target not in (None, *(classes := attribute(model, "classes", list) or ())):
+        if args.target not in (None, *(classes := model.classes or ())):
             raise ValueError(f"--target is {args.target!r}, which is none of the classes: {'; '.join(classes)}")
     for video in args.videos:
         stem = os.fsencode(Path(video).stem)[:LONGEST_NAME].decode(errors="ignore")
@@ -140,13 +139,10 @@ def _explain_dataset(args, models, recipe, search) -> int:
     if len(models) > 1 or args.target is not None:
         raise ValueError("--data takes one --model and no --target; a dataset knows the classes of its clips")
     ((name, model),) = models.items()
-    dataset = options.open_split(args, args.split, model.sample.num_frames, model.sample.size)
-    known = any("truth" in clip.meta for clip in dataset.samples)  # of frames spread over the whole video
-    spread, dataset.sampling = dataset.sampling, dataclasses.replace(
-        model.sample, **{"fps": None, "stride": None} if known else {})
+    dataset = options.open_split(args, args.split, model.sample.num_frames, model.sample.size, model.sample)
     source = {"kind": args.data, "root": args.root, "split": args.split, "split_pattern": args.split_pattern}
     source |= {name: value for name in ("split_groups", "fold") if (value := getattr(args, name))}
-    source |= {"sample": repr(dataset.sampling)} if dataset.sampling != spread else {}
+    source |= {"sample": repr(at)} if (at := dataset.sampling) != Sampling(at.num_frames, at.size) else {}
     same = {key: getattr(args, key) for key in ("limit", "seed", "batch_size", "workers", "on_error")}
     run = results.write(args.out, model, dataset, recipe, layer=args.layer and model.gradcam_layer, name=name,
                         source=source, progress=sys.stderr.isatty(), **same, **search)

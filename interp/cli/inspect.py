@@ -58,9 +58,8 @@ def print_cost(name: str, model: nn.Module, clip, method: str, budget: int, reci
 
 def seconds_of(model: nn.Module, clip) -> float:
     """How long one forward pass of a clip (1,C,T,H,W) takes; ValueError where the model does not take it."""
+    start = time.perf_counter()
     try:
-        predict(model, clip)
-        start = time.perf_counter()
         predict(model, clip)
     except RuntimeError as error:
         raise ValueError(f"the model takes no clip of {tuple(clip.shape[2:])} frames and pixels "

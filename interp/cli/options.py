@@ -1,6 +1,7 @@
 """What several commands share: their options, and the dataset that these name."""
 
 import argparse
+import dataclasses
 import json
 import typing
 import warnings
@@ -44,8 +45,8 @@ def given_fields(args: argparse.Namespace, recipe: type) -> dict:
     return {name: value for name in names if (value := getattr(args, name)) is not None}
 
 
-def open_split(args: argparse.Namespace, split: str, num_frames: int, size) -> VideoDataset:
-    """The dataset of --data and --root. Files that are listed but absent are counted in its `missing`."""
+def open_split(args: argparse.Namespace, split: str, num_frames: int, size, sampling=None) -> VideoDataset:
+    """The dataset of --data and --root, with a Sampling too; absent files that are listed count in its `missing`."""
     special = {"split_pattern": "folder", "split_groups": "folder", "fold": "ucf101"}
     given = {name: value for name in special if (value := getattr(args, name, None))}
     if wrong := [name for name in given if special[name] != args.data]:
@@ -53,4 +54,7 @@ def open_split(args: argparse.Namespace, split: str, num_frames: int, size) -> V
                          "of its own")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*listed videos are absent", UserWarning)
-        return open_dataset(args.data, args.root, split, num_frames, size, on_error=args.on_error, **given)
+        dataset = open_dataset(args.data, args.root, split, num_frames, size, on_error=args.on_error, **given)
+    known = {"fps": None, "stride": None} if any("truth" in clip.meta for clip in dataset.samples) else {}
+    dataset.sampling = dataclasses.replace(sampling or dataset.sampling, **known)  # truth is of the video, spread
+    return dataset

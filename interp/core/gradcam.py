@@ -40,8 +40,7 @@ def grad_cam(model: nn.Module, clips: Tensor, targets: Tensor | Sequence[int] | 
         align: "field" draws a cell at the centre of its receptive field (a recurrent one at its own time step, though
             the shipped C-LSTM looks back 3.1 frames), "corners" all evenly over the clip, as the paper does.
         output: "probabilities" if the model ends in a softmax; a "logit" is then the probability's logarithm.
-        reshape: from the activation to (B,F,T',H',W'), or None for one of the layouts above; by default
-            model.gradcam_reshape, where there is one.
+        reshape: from the activation to (B,F,T',H',W'); None for model.gradcam_reshape, else the layouts above.
         ids: the clips' names, for messages.
 
     Raises:
@@ -67,7 +66,7 @@ def compute_maps(model, clips, targets, layer=None, weights="clip", upsample=Tru
         if value not in CHOICES[name]:
             raise ValueError(f"{name}: expected {CHOICES[name][0]!r} or {CHOICES[name][1]!r}, got {value!r}")
     name, module = _find(model, layer)
-    given, reshape, calls = reshape, reshape or getattr(model, "gradcam_reshape", None), []
+    reshape, calls = reshape or getattr(model, "gradcam_reshape", None), []
     # A recorded activation begins the graph. In a recurrent layer the later calls depend on the earlier ones.
     with module.register_forward_hook(lambda *call: _record(call[-1], calls, name)):
         logits = inference.logits(model, clips)
@@ -82,7 +81,7 @@ def compute_maps(model, clips, targets, layer=None, weights="clip", upsample=Tru
         raise ValueError(f"layer {name!r}: {kind if calls else 'it was not called in the forward pass'}; take a layer "
                          "on the way to the logits")
     slopes = torch.autograd.grad(scores.sum(), calls, retain_graph=True, materialize_grads=True)
-    time_first = given is None and _is_time_first(scores[0], calls, len(clips), name)
+    time_first = _is_time_first(scores[0], calls, len(clips), name, reshape)
     with torch.no_grad():
         activations, slopes = (as_maps(parts, len(clips), clips.shape[2:], name, reshape, time_first)
                                for parts in (calls, slopes))
@@ -132,10 +131,11 @@ def are_shares(rows: Tensor) -> bool:
     return bool((rows >= 0).all()) and bool(((rows.sum(-1) - 1).abs() < 1e-2).all())
 
 
-def _is_time_first(score: Tensor, calls: list[Tensor], batch: int, name: str) -> bool:
+def _is_time_first(score: Tensor, calls: list[Tensor], batch: int, name: str, reshape: Callable | None) -> bool:
     """Whether the rows of (B*T',F,H',W') are sorted by frame, then clip: on which of them clip 0's score depends."""
     rows = len(calls[0])
-    if len(calls) > 1 or calls[0].dim() != 4 or batch in (1, rows) or rows % batch:
+    usual = len(calls) == 1 and calls[0].dim() == 4 and batch not in (1, rows) and rows % batch == 0
+    if not usual or (reshape and reshape(calls[0].detach()) is not None):
         return False
     gradient = torch.autograd.grad(score, calls[0], retain_graph=True, materialize_grads=True)[0]
     seen = gradient.flatten(1).any(1).nonzero()[:, 0]

@@ -25,10 +25,11 @@ def open_kinetics(root, split="train", num_frames=16, size=None, *, on_error="sk
     if SPLITS[split] not in rows:
         raise DataError(folder / f"{SPLITS[split]}.csv", "there is no such file; it comes with the annotations")
     classes = sorted({row["label"] for part in rows.values() for row in part if row["label"]})
+    number = {name: index for index, name in enumerate(classes)}  # of hundreds of thousands of lines
     files, samples = {path.stem: path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES}, {}
     for row in rows[SPLITS[split]]:
         name, absent = row["name"], root / SPLITS[split] / f"{row['name']}.mp4"
-        label = classes.index(row["label"]) if row["label"] else None  # the test split has none
+        label = number.get(row["label"])  # the test split has none
         path = files.get(name) or files.get(row["youtube_id"], absent)
         if name in samples:
             raise DataError(folder / f"{SPLITS[split]}.csv", f"the clip {name!r} occurs twice")

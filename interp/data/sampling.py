@@ -57,6 +57,12 @@ class Sampling:
         scale = min(1, 224 / height, 320 / width)
         return replace(self, resize=tuple(max(2, 2 * round(scale * side / 2)) for side in (height, width)))
 
+    def cropped(self, how: str) -> "Sampling":
+        """Another piece of each frame: the "center", "resize" for all of it squeezed to fit, "none" for all of it."""
+        if how == "center":
+            return replace(self, crop=self.size, resize=self.resize if self.crop else max(self.size))
+        return replace(self, crop=None, resize=self.size if how == "resize" else self.resize)
+
     def fit(self, frames: np.ndarray) -> np.ndarray:
         """uint8 (T,H,W,3), resized (within 2 levels of Pillow's) and cropped."""
         size, (height, width) = self.resize, frames.shape[1:3]

@@ -26,7 +26,6 @@ _SKIPPED = 300  # frames that seeking must save
 _COUNTABLE = {"h264", "hevc", "vp9", "av1"}  # in MP4 and Matroska, each packet of these is one frame
 _PLAIN = {"h264", "mpeg4", "vp8", "vp9"}  # see _Video._rgb
 _HDR = {16: "PQ", 18: "HLG"}  # transfer functions of ITU-T H.273
-_SCALE = "flags=bicubic+full_chroma_int+accurate_rnd"
 
 
 class FileError(ValueError):
@@ -258,8 +257,7 @@ class _Video:
                 self.container.seek(self.times[first], stream=self.stream)
             except _ERRORS:
                 return None
-            shown = (frame for frame in self._frames()
-                     if frame.pts is None or frame.pts >= self.times[first])
+            shown = (frame for frame in self._frames() if frame.pts is None or frame.pts >= self.times[first])
             for index, frame in enumerate(islice(shown, group[-1] - first + 1), first):
                 if frame.pts != self.times[index] or (index == first and frame.pict_type != 1):  # 1: an I-frame
                     return None
@@ -295,7 +293,7 @@ class _Video:
                 graph.threads = 1
                 graph.link_nodes(
                     graph.add_buffer(None, *key, time_base=Fraction(1, 1000)),
-                    graph.add("scale", f"{width}:{height}:{_SCALE}"),
+                    graph.add("scale", f"{width}:{height}:flags=bicubic+full_chroma_int+accurate_rnd"),
                     graph.add("format", "rgba" if alpha else "rgb24"), graph.add("buffersink"),
                 ).configure()
             self.graphs[key].push(frame)

@@ -75,14 +75,11 @@ def wrap(model, *, pretrained=None, layout: str = "auto", mean=None, std=None, o
         except (OSError, UnicodeDecodeError) as error:
             raise ValueError(f"classes: expected a text file, a class in each line, got {classes}: {error}") from None
     found = _named(model, pretrained, classes) if isinstance(model, str) else _own(model, pretrained)
-    if isinstance(model, str):
-        found["model"].eval()
     given = {"mean": mean, "std": std, "classes": classes, "pathways": pathways}
     given |= {"layout": None if layout == "auto" else layout, "output": None if output == "auto" else output}
     found |= {key: value for key, value in given.items() if value is not None}
-    sampling = sample if isinstance(sample, Sampling) else replace(found.pop("sample"), **(sample or {}))
-    found.pop("sample", None)
-    return VideoModel(sample=sampling, layer=layer, tokens=tokens, **found)
+    found["sample"] = sample if isinstance(sample, Sampling) else replace(found["sample"], **(sample or {}))
+    return VideoModel(layer=layer, tokens=tokens, **found)
 
 
 class VideoModel(nn.Module):
@@ -107,8 +104,7 @@ class VideoModel(nn.Module):
         # On two cores r2plus1d_18 scores 2.1 clips a second one by one, 1.0 in batches of 32.
         self.preferred_batch_size = max(1, 100_000 // (sample.num_frames * math.prod(sample.size)))
         self._forms, self.tokens, own = {}, None, isinstance(model, VideoNetwork)
-        if callable(tokens):
-            self.gradcam_reshape = tokens
+        self.gradcam_reshape = tokens if callable(tokens) else None
         for key in ("stem_for", "step", "classify", "preferred_batch_size") if own and mean is std is None else ():
             if hasattr(model, key):  # the short cuts of our own networks
                 setattr(self, key, getattr(model, key))
@@ -124,7 +120,7 @@ class VideoModel(nn.Module):
             if self.classes is not None and len(self.classes) != logits.shape[1]:
                 raise ValueError(f"classes: expected {logits.shape[1]} names, one for each output of {name}, got "
                                  f"{len(self.classes)}")
-            if tokens == "auto" or isinstance(tokens, str):
+            if isinstance(tokens, str):
                 self._read_tokens(calls, tokens)
             self.maps = self._maps(calls, clip.shape[2:])
             self.layer = self._last_map(calls, logits, clip.shape[2:]) if layer == "auto" else layer
@@ -216,7 +212,7 @@ class VideoModel(nn.Module):
             if re.search("attn|attention|softmax", f"{name} {type(modules[name]).__name__}", re.IGNORECASE):
                 continue
             try:
-                shape = tuple(as_maps(tensors, 1, size, name, getattr(self, "gradcam_reshape", None)).shape[2:])
+                shape = tuple(as_maps(tensors, 1, size, name, self.gradcam_reshape).shape[2:])
             except ValueError:
                 continue
             parts = name.split(".")  # what lies inside of a list's element is a part of a block
@@ -232,7 +228,7 @@ class VideoModel(nn.Module):
             if math.prod(shape[1:]) >= LEAST_CELLS:
                 tensors = [tree_leaves(output)[0] for output in calls[name]]
                 slopes = torch.autograd.grad(logits.max(), tensors, retain_graph=True, materialize_grads=True)
-                if as_maps(slopes, 1, size, name, getattr(self, "gradcam_reshape", None)).any():
+                if as_maps(slopes, 1, size, name, self.gradcam_reshape).any():
                     return name.removeprefix("model.")
         return None
 
@@ -244,7 +240,7 @@ def load_by_name(name: str, *, crop: str | None = None, sample=None, **options) 
     """
     if name in recipes.MODELS or name.endswith(".safetensors"):
         if options.get("pretrained") or options.get("classes"):
-            raise ValueError(f"--pretrained and --classes do not go with --model {name}, which has its own")
+            raise ValueError(f"pretrained and classes: expected none for {name}, which has its own; leave them out")
         found = _named(name, None, None)
         model, short = found["model"], Path(name).stem
         model.sample = replace(found["sample"], **(sample or {}))
@@ -253,10 +249,7 @@ def load_by_name(name: str, *, crop: str | None = None, sample=None, **options) 
     else:
         model = wrap(name, sample=sample, **options)
         short = re.sub(r"\W+", "_", model.config["model"])
-    size, cropped = model.sample.size, model.sample.crop
-    model.sample = replace(model.sample, **{
-        "center": {"crop": size, "resize": model.sample.resize if cropped else max(size)},
-        "resize": {"crop": None, "resize": size}, "none": {"crop": None}, None: {}}[crop])
+    model.sample = model.sample.cropped(crop) if crop else model.sample
     return short, model
 
 
@@ -314,8 +307,9 @@ def _torchvision(name: str, pretrained, classes) -> dict:
         _load_state(model, state, pretrained)
         known = best.meta["categories"] if Path(pretrained).name == Path(best.url).name else None
     sample = Sampling(frames, resize, tuple(preset.crop_size), fps, None, "bilinear", False)
-    return {"model": model, "name": name, "sample": sample, "mean": preset.mean, "std": preset.std, "classes": known,
-            "layout": "BCTHW", "record": {"source": f"torchvision:{name}", "pretrained": str(pretrained)}}
+    return {"model": model.eval(), "name": name, "sample": sample, "mean": preset.mean, "std": preset.std,
+            "classes": known, "layout": "BCTHW",
+            "record": {"source": f"torchvision:{name}", "pretrained": str(pretrained)}}
 
 
 def _hugging_face(name: str) -> dict:
@@ -351,7 +345,7 @@ def _from_file(path: Path, name: str) -> nn.Module:
     if not isinstance(found, nn.Module):
         raise ValueError(f"{path}: expected {name} to be an nn.Module or a function that makes one, got "
                          f"{type(found).__name__}")
-    return found
+    return found.eval()
 
 
 def _load_state(model: nn.Module, state: Mapping[str, Tensor], path) -> None:
