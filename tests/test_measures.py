@@ -103,6 +103,30 @@ def test_the_distance_of_an_even_map_is_what_chance_gives():
     assert measures.UNIFORM_DISTANCE == pytest.approx(even, abs=1e-3)
 
 
+def test_squares_that_lie_anywhere_are_as_far_off_centre_as_their_size_makes_them():
+    side, grid = 10, 40
+    maps = np.zeros(((grid - side + 1) ** 2, grid, grid))
+    for place, (y, x) in enumerate(np.ndindex(grid - side + 1, grid - side + 1)):
+        maps[place, y : y + side, x : x + side] = 1
+    found = measures.blobs(maps, grid=None)
+    size, distance = (torch.tensor(values) for values in (found.size, found.distance))
+    assert (size == side**2 / grid**2).all()
+    assert measures.off_centre(size, distance).mean() == pytest.approx(0, abs=0.015)
+    assert (distance.mean() - measures.UNIFORM_DISTANCE) < -0.1  # without this, a larger square seems more central
+
+
+def test_the_window_round_the_largest_change():
+    clips = torch.zeros(2, 3, 6, 2, 2)
+    clips[0, :, 4:] = 1
+    clips[1, 0, 1], clips[1, :, 2:] = 0.5, 1
+    assert measures.largest_change(clips).tolist() == [4, 2]
+    assert measures.largest_change(clips[:, :, :1]).tolist() == [0, 0]
+    masks = torch.tensor([[1, 1, 1, 0, 0, 0], [0, 0, 0, 0, 1, 1.0]])
+    assert measures.change_windows(masks, torch.tensor([4, 2])).tolist() == [[0, 0, 0, 1, 1, 1], [0, 1, 1, 0, 0, 0]]
+    assert measures.change_windows(masks, torch.tensor([0, 5])).tolist() == [[1, 1, 1, 0, 0, 0], [0, 0, 0, 0, 1, 1]]
+    assert measures.change_windows(0 * masks, torch.tensor([0, 5])).sum() == 0
+
+
 def test_maps_against_boxes():
     maps = np.zeros((3, 4, 4))
     maps[0, 0, 0], maps[0, 3, 3] = 3, 1
@@ -129,12 +153,13 @@ def test_wrong_forms_are_errors(function, arguments, words):
 
 ROW = {"mask": [0.1, 0.6, 0.9, 0.2], "known": [0, 0, 1, 1], "OS": 0.9, "FS": 0.1, "RS": 0.5, "frozen": 0.4,
        "blobs": 1.5, "blob_size": 0.1, "blob_distance": 0.3, "in_boxes": 0.6, "pointing": 0.75,
-       "boxes_share": 0.2, "error": None}  # fmt: skip
+       "boxes_share": 0.2, "curve": [0.9, 0.5, 0.45, 0.1, 0.1], "change": 3, "error": None}  # fmt: skip
 EXPECTED = {
     "length": 2, "runs": 1, "first": 1, "last": 2, "drop_freeze": 0.8, "drop_reverse": 0.4, "share_freeze": 1.6,
     "share_reverse": 0.8, "ratio": np.log10(5), "blobs": 1.5, "blob_size": 0.1, "blob_distance": 0.3,
     "in_boxes": 0.6, "pointing_in_space": 0.75, "boxes_share": 0.2, "agreement": 1 / 3,
-    "chance_agreement": (0 + 1 / 3 + 1) / 3, "pointing_in_time": 1, "known_share": 0.5,
+    "chance_agreement": (0 + 1 / 3 + 1) / 3, "change_agreement": 1, "needed": 2,
+    "off_centre": 0.3 - (1 - 0.1**0.5) * measures.UNIFORM_DISTANCE, "pointing_in_time": 1, "known_share": 0.5,
 }  # fmt: skip
 
 

@@ -78,7 +78,8 @@ def test_claims_and_pairs_of_models():
     rows = claims.judge(published.table(), resamples=199)
     axes = plots.effects(rows).axes[0]
     marks = [line for line in axes.lines if line.get_marker() in "oX"]
-    assert [line.get_xdata()[0] for line in marks] == [row.result.effect * row.claim.side for row in rows]
+    assert [line.get_xdata()[0] for line in marks] == [
+        row.result.difference * row.claim.side / row.claim.measure.least for row in rows]
     axes = plots.against({"length": {"a": ([1, 1, 3], [2, 2, 5]), "b": ([4], [4])}}).axes[0]
     assert axes.collections[0].get_offsets().tolist() == [[1, 2], [3, 5]]
     assert axes.collections[0].get_sizes().tolist() == [56, 28]  # two clips on one point

@@ -163,19 +163,25 @@ def confusion(counts: Sequence[Sequence[int]], classes: Sequence[str]):
 
 
 def effects(rows: Sequence, embedded: bool = False):
-    """Draw the effect of each `claims.Row`, to the right as claimed; embedded: the labels name the embedded data."""
+    """Draw each `claims.Row`'s difference in units of the smallest that matters, to the right as claimed.
+
+    embedded: the labels name the embedded data.
+    """
     drawn = {}
     with _drawing((WIDTH, 0.4 * len(rows) + 1)) as (figure, ((axes,),)):
         for place, row in enumerate(rows):
             mark, colour, filling = _VERDICTS[row.verdict]
-            along = row.result.effect * row.claim.side
-            axes.plot([0, along], [place, place], color=colour, linestyle="-", linewidth=1, zorder=1)
-            point = axes.plot(along, place, mark, color=colour, markersize=8, markerfacecolor=filling)
+            middle, *ends = (value * row.claim.side / row.claim.measure.least for value in row.result[2:5])
+            axes.plot(ends, [place, place], color=colour, linestyle="-", linewidth=1.5, zorder=1)
+            point = axes.plot(middle, place, mark, color=colour, markersize=8, markerfacecolor=filling)
             drawn[row.verdict] = point[0]
         words = [row.claim.embedded if embedded else row.claim.words for row in rows]
         words = [text.replace("Something-Something", "Something").removeprefix("On ") for text in words]
-        axes.set(yticks=range(len(rows)), yticklabels=[textwrap.fill(text, 48) for text in words], xlim=(-1.08, 1.08),
-                 xlabel="against the claim   ←   effect   →   as claimed")
+        axes.set(yticks=range(len(rows)), yticklabels=[textwrap.fill(text, 48) for text in words],
+                 xlabel="against the claim   ←   difference in units of the smallest that matters   →   as claimed")
+        axes.set_xscale("symlog", linthresh=1)
+        axes.set_xticks(ticks := (-10, -3, -1, 0, 1, 3, 10), [f"{n}".replace("-", "\N{MINUS SIGN}") for n in ticks])
+        axes.axvspan(-1, 1, color="#eeeeee", zorder=0)
         axes.tick_params(axis="y", labelsize=8)
         axes.axvline(0, color="black", linewidth=0.8)
         axes.invert_yaxis()

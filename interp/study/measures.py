@@ -15,10 +15,12 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from interp.study import import_extra
+from interp.study.curve import CurveResult
 
 THRESHOLD, GRID = 0.5, 56  # of blobs: the map is cut at this share of 1, after enlargement to GRID points a side
 UNIFORM_DISTANCE = 0.5411  # mean `Blobs.distance` of points spread evenly over the picture
 RESOLUTION = 0.001  # step of the paper's printed scores
+HALF = 0.5  # share of the score that the frames of "needed" take
 LEAST_DROP = 0.1  # smallest drop of the fully frozen clip of which a share is taken
 
 
@@ -79,6 +81,22 @@ def single_runs(num_frames: int, number: int) -> Tensor:
     return torch.ones(num_frames - number + 1, num_frames).triu().tril(number - 1)
 
 
+def largest_change(clips: Tensor) -> Tensor:
+    """The frame (B,) of each clip (B,C,T,H,W) that differs most from the one before; 0 in a clip of one frame."""
+    changes = clips.diff(dim=2).abs().mean(dim=(1, 3, 4))  # (B, T-1)
+    return changes.argmax(dim=1) + 1 if changes.shape[1] else torch.zeros(len(clips), dtype=torch.long)
+
+
+def change_windows(masks: Tensor, change: Tensor) -> Tensor:
+    """One run of frames (B,T) as long as each mask, round the frame `change` (B,): a guess that knows no network.
+
+    That frame is in the middle, or one after it for an even length; near an end the run is moved inside.
+    """
+    lengths, frames = length(masks)[:, None], torch.arange(masks.shape[1], device=masks.device)
+    first = (change.to(masks.device)[:, None] - lengths // 2).clamp(min=0).minimum(masks.shape[1] - lengths)
+    return ((frames >= first) & (frames < first + lengths)).float()
+
+
 def pointing_in_time(masks: Tensor, known: Tensor) -> Tensor:
     """Pointing game in time (B,), after Zhang et al., ECCV 2016: the share of known frames among the mask's highest."""
     known = _pair(masks, known)[1]
@@ -127,6 +145,15 @@ def blobs(maps, threshold: float = THRESHOLD, grid: int | None = GRID) -> Blobs:
     return Blobs(count, size, distance)
 
 
+def off_centre(size: Tensor, distance: Tensor) -> Tensor:
+    """How much farther from the centre blobs lie (N,) than squares of their size, which may lie anywhere: < 0, nearer.
+
+    A large square cannot lie far out: where its side is s of the picture's, the mean distance is (1 - s) times that of
+    a point.
+    """
+    return distance - (1 - size.sqrt()) * UNIFORM_DISTANCE
+
+
 def map_means(heat_map, boxes: Sequence[Sequence[Sequence[float]]] | None = None) -> dict[str, float | None]:
     """The means of a map (T,H,W) over the frames that have a number, by column name; None where none has.
 
@@ -172,11 +199,18 @@ def _maps(maps) -> np.ndarray:
 
 # A number for each row of a table. source: the function that makes it, below `interp`; of: makes (N,) of the columns
 # `needs`, each (N,) or (N,T), None where the number is the column itself; why: what a row without a number lacks.
-Measure = namedtuple("Measure", "name unit source of needs digits why", defaults=(2, "a score or a mask"))
+Measure = namedtuple("Measure", "name unit source of needs digits why least", defaults=(2, "a score or a mask", 0.05))
+# The smallest difference that matters (`Measure.least`), chosen before the record was made: one frame; a factor of two
+# in RS/FS; a fiftieth of the picture; else a twentieth of a score or a share.
+LEAST = {"length": 1, "needed": 1, "first": 1, "last": 1, "runs": 0.5, "blobs": 0.5, "blob_size": 0.02, "ratio": 0.3}
 
 
 def _share(original: Tensor, perturbed: Tensor, frozen: Tensor) -> Tensor:
     return torch.where(original - frozen >= LEAST_DROP, drop(original, perturbed, frozen), torch.nan)
+
+
+def _needed(curves: Tensor) -> Tensor:
+    return CurveResult(curves, curves, curves, curves).frames_needed(HALF)
 
 
 NO_FRAME, NO_BLOB, NO_BOX = "a frame that is on", "a blob in some frame", "a box in a frame whose map is not empty"
@@ -188,6 +222,8 @@ _ROWS = (  # the key, then as in Measure
     ("runs", "runs", "", "runs", runs, "mask"),
     ("first", "first frame", "frames", "first_frame", first_frame, "mask", 2, NO_FRAME),
     ("last", "last frame", "frames", "last_frame", last_frame, "mask", 2, NO_FRAME),
+    ("needed", "frames that take half of the score", "frames", "study.curve.curve", _needed,
+     "curve", 2, "a curve"),
     ("drop_freeze", "drop OS − FS", "of the score", "drop", drop, "OS FS", 3),
     ("drop_reverse", "drop OS − RS", "of the score", "drop", drop, "OS RS", 3),
     ("share_freeze", "share of the drop, frozen", _SHARE, "drop", _share, "OS FS frozen", 2, SMALL),
@@ -198,16 +234,21 @@ _ROWS = (  # the key, then as in Measure
     ("blob_size", "size of a blob", _PART, "blobs", None, "blob_size", 2, NO_BLOB),
     ("blob_distance", "blobs' distance to the centre", "of centre to corner", "blobs", None, "blob_distance", 2,
      NO_BLOB),
+    ("off_centre", "distance beyond that of a square as large", "of centre to corner", "off_centre", off_centre,
+     "blob_size blob_distance", 2, NO_BLOB),
     ("in_boxes", "share of the map in the boxes", "of the map", "share_in_boxes", None, "in_boxes", 2, NO_BOX),
     ("pointing_in_space", "pointing game in space", "of the frames", "pointing_in_space", None, "pointing", 2, NO_BOX),
     ("boxes_share", "the boxes' share of the picture", _PART, "share_in_boxes", None, "boxes_share", 2, NO_BOX),
     ("agreement", "agreement with the known interval", "", "agreement", agreement, "mask known"),
     ("chance_agreement", "agreement by chance", "", "chance_agreement", chance_agreement, "mask known"),
+    ("change_agreement", "agreement of frames round the largest change", "", "change_windows",
+     lambda masks, known, change: agreement(change_windows(masks, change), known), "mask known change"),
     ("pointing_in_time", "pointing game in time", "", "pointing_in_time", pointing_in_time, "mask known"),
     ("known_share", "known share of the frames", "", "data.truth.interval_mask", partial(torch.mean, dim=1), "known"),
 )
 MEASURES = {key: Measure(name, unit, source if "." in source else f"study.measures.{source}", of, tuple(needs.split()),
-                         *rest) for key, name, unit, source, of, needs, *rest in _ROWS}
+                         *rest)._replace(least=LEAST.get(key, 0.05))
+            for key, name, unit, source, of, needs, *rest in _ROWS}
 
 
 def column(table: Any, key: str) -> np.ndarray:

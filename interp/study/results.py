@@ -35,6 +35,7 @@ from interp.data.truth import frame_boxes, interval_mask
 from interp.io import atomic_path, atomic_write
 from interp.models.weights import weights_hash
 from interp.study import import_extra, measures
+from interp.study.curve import curve
 from interp.training.log import versions
 
 TRUTH = ("blobs", "blob_size", "blob_distance", "in_boxes", "pointing", "boxes_share")
@@ -47,6 +48,7 @@ COLUMNS = {  # for each clip; where it could not be explained, all from `guess` 
     "loss": "float64", "steps": "int32", "first_loss": "float64", "last_loss": "float64",  # of a search by gradient
     "forwards": "int32", "bound": "float64", "proven": "bool_",  # of an exact one: clips scored, and as in ExactResult
     "kept": "float64",  # of an exact one: the score with all frames frozen but the mask's
+    "curve": "mask", "change": "int32",  # T+1 lowest scores by a window of at most k frames; `measures.largest_change`
     "known": "frames", **dict.fromkeys(TRUTH, "float64"),  # of a generated clip the known interval; `map_means`
     "map": "int32", "seconds": "float64", "error": "string",  # place in the shard's array; its time, shared equally
 }
@@ -67,13 +69,15 @@ class Results:
 def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.MaskRecipe | None = None, *,
           perturbation: str = "freeze", weights: str = "clip", layer: str | None = None, align: str = DEFAULT_ALIGN,
           explained_class: str = "predicted", method: str = DEFAULT_METHOD, budget: int = 2000,
-          start: str | None = None, stop: bool | Stop | None = None, maps: bool = True, limit: int | None = None,
-          seed: int = 0, shard_size: int = 32, batch_size: int | None = None, workers: int = 2, on_error: str = "skip",
-          progress: bool = False, name: str | None = None, source: Mapping[str, Any] | None = None) -> Results | None:
+          start: str | None = None, stop: bool | Stop | None = None, maps: bool = True, curves: bool = False,
+          limit: int | None = None, seed: int = 0, shard_size: int = 32, batch_size: int | None = None,
+          workers: int = 2, on_error: str = "skip", progress: bool = False, name: str | None = None,
+          source: Mapping[str, Any] | None = None) -> Results | None:
     """Explain the clips of a VideoDataset into `folder`; the same call continues an interrupted one.
 
     Args:
         perturbation ... stop: as in `explain`, `grad_cam` and `find_masks`; start is a name.
+        maps, curves: whether to keep each clip's map, and the lowest scores by windows of at most k frames.
         limit: only so many clips, drawn by `seed`, the classes taking turns.
         shard_size: clips written together: the most that an interruption loses. workers: threads that decode.
         on_error: "skip" writes a row with the error of a clip that cannot be read or scored, "raise" raises it.
@@ -91,7 +95,7 @@ def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.Ma
     search = {"method": method, "perturbation": perturbation, "weights": weights, "layer": layer, "align": align,
               "explained_class": explained_class, "start": start or "central" if method == "gradient" else start,
               "stop": asdict(stop) if stop else None, "maps": maps}
-    search |= {"budget": budget} if exact else {}
+    search |= ({"budget": budget} if exact else {}) | ({"curves": True} if curves else {})
     size = math.ceil(len(chosen) / math.ceil(len(chosen) / shard_size))
     shards = [chosen[first : first + size] for first in range(0, len(chosen), size)]
     digest = hashlib.sha256()  # of the clips' names, labels, ranges and sizes on disk
@@ -221,13 +225,15 @@ def _explain_rows(model, rows, clips, boxes, recipe, search, batch_size=None, pr
     classes = torch.tensor([each.explained for each in explanations])
     frozen, scores = (score_masks(model, clips, frames, classes, recipe, how, batch_size) for frames, how in (
         (torch.ones_like(masks), "freeze"), (1 - masks, "freeze") if exact else (masks, kind)))
-    losses = penalty(masks, recipe) + scores
+    losses, change = penalty(masks, recipe) + scores, measures.largest_change(clips)
+    curves = curve(model, clips, classes, kind, budget=0, batch_size=batch_size) if search.get("curves") else None
     for i, (row, each) in enumerate(zip(rows, explanations, strict=True)):
         first, last = float(each.losses[0]), float(each.losses[-1])
         row |= {key: getattr(each, key) for key in "guess P explained OS FS RS CS bound proven".split()}
         row |= measures.map_means(each.map, boxes.get(row["index"]))
-        row |= {"mask": each.mask.tolist(), "frozen": float(frozen[i]), "loss": last if exact else float(losses[i]),
-                "map": each.map.half().numpy() if search["maps"] else None}
+        row |= {"curve": curves.by_window[i].tolist()} if curves else {}
+        row |= {"change": int(change[i]), "mask": each.mask.tolist(), "frozen": float(frozen[i]),
+                "loss": last if exact else float(losses[i]), "map": each.map.half().numpy() if search["maps"] else None}
         row |= {"forwards": each.steps, "kept": float(scores[i])} if exact else {
             "steps": each.steps, "first_loss": first, "last_loss": last}
 

@@ -1,98 +1,96 @@
-"""Is a difference between two models more than chance, and more than another training seed makes?
+"""Is a difference between two models more than chance, and larger than what matters?
 
-Axes: a value a clip (N,); clusters (N,), the clips' classes, as clips of one class are not independent; seeds (S,N).
+Axes: values (S,N) of N clips under S training seeds, NaN where there is none; classes (N,), as clips of one class are
+alike. The unit that varies by chance is the class within a seed, not the clip.
 """
 
 from collections import namedtuple
 from collections.abc import Callable, Sequence
-from itertools import combinations
+from itertools import product
 
 import numpy as np
 
-from interp.study import import_extra
+LEVEL = 0.05  # the intervals hold 1 - LEVEL
+RESAMPLES = 4999
+MOST_CLASSES = 16  # for which all choices of signs are listed; of more, RESAMPLES are drawn
 
-LEVEL = 0.05  # of the tests; the intervals hold 1 - LEVEL
-RESAMPLES = 9999
-
-# A comparison over the same clips: both means, first - second and its interval, two-sided p of the signed rank test,
-# the rank-biserial correlation (-1 where every difference is negative, 1 where every one is positive), and the counts.
-Paired = namedtuple("Paired", "first second difference low high p effect clips clusters")
+# A comparison over the same clips: the means, first - second, its interval, p of `sign_flip`, the difference under each
+# seed (S,), and how many clips and classes there are.
+Paired = namedtuple("Paired", "first second difference low high p seeds clips classes")
 
 
-def paired(first, second, clusters: Sequence, *, resamples: int = RESAMPLES) -> Paired:
-    """Compare two models on the same clips; leave out clips without a number under either."""
-    first, second = (np.asarray(values, dtype=np.float64) for values in (first, second))
-    if first.shape != second.shape or not np.isfinite([first, second]).all():
-        raise ValueError(f"expected finite values of the same clips, got {np.isfinite(first).sum()} finite ones of "
-                         f"{len(first)} and {np.isfinite(second).sum()} of {len(second)}; leave out the other clips")
+def paired(first, second, classes: Sequence, *, resamples: int = RESAMPLES) -> Paired:
+    """Compare two models on the same clips; first, second: (S,N) or (N,). A clip counts where both have a number."""
+    first, second = (np.atleast_2d(np.asarray(values, dtype=np.float64)) for values in (first, second))
+    if first.shape != second.shape or not np.isfinite(first - second).any(axis=0).all():
+        raise ValueError(f"expected numbers of the same seeds and clips, got {first.shape} and {second.shape} with "
+                         f"{np.isfinite(first).sum()} and {np.isfinite(second).sum()} finite; leave out other clips")
     difference = first - second
-    return Paired(first.mean(), second.mean(), difference.mean(), *interval(difference, clusters, resamples=resamples),
-                  *signed_rank(difference), len(first), len(set(clusters)))
+    first, second = (values[np.isfinite(difference)].mean() for values in (first, second))
+    of_classes = [_mean(cell.ravel()) for (cell,) in _by_class(difference[None], classes)]
+    return Paired(first, second, first - second, *interval(difference, classes, resamples=resamples),
+                  sign_flip(of_classes), _mean(difference), difference.shape[1], len(of_classes))
 
 
-def interval(values, clusters: Sequence, statistic: Callable | None = None, *, level: float = LEVEL,
+def interval(values, classes: Sequence, statistic: Callable | None = None, *, level: float = LEVEL,
              resamples: int = RESAMPLES) -> tuple[float, float]:
-    """The percentile bootstrap interval of a mean, or of `statistic(*means)`, with whole clusters drawn.
+    """The percentile interval of a mean by a hierarchical bootstrap: seeds, classes, and clips of a class are drawn.
 
-    values: (N,), or (M,N) for M columns. statistic: elementwise, from M arrays of means to one. With few clusters the
+    All seeds saw the same clips, so the classes and clips drawn are the same for each. With few seeds or classes the
     interval is too narrow (Davison and Hinkley 1997, section 3.8).
+
+    Args:
+        values: (S,N) or (N,); with a statistic, M of these. statistic: elementwise, from M arrays of means to one.
     """
-    columns = np.atleast_2d(np.asarray(values, dtype=np.float64))
-    names, places = np.unique(np.asarray(list(clusters)), return_inverse=True)
-    if len(places) != columns.shape[1] or len(names) < 2:
-        raise ValueError(f"clusters: expected the classes, two or more, of {columns.shape[1]} clips, got {len(names)} "
-                         f"of {len(places)} clips")
-    sums = [np.bincount(places, weights=column) for column in (*columns, np.ones(len(places)))]
-
-    def of_sums(*drawn, axis=-1):
-        *parts, counts = (part.sum(axis=axis) for part in drawn)
-        means = [part / counts for part in parts]
-        return statistic(*means) if statistic else means[0]
-
-    drawn = import_extra("scipy.stats").bootstrap(
-        sums, of_sums, n_resamples=resamples, paired=True, vectorized=True, confidence_level=1 - level,
-        method="percentile", random_state=np.random.default_rng(0))
-    return float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
-
-
-def signed_rank(difference) -> tuple[float, float]:
-    """Wilcoxon's two-sided p and the rank-biserial correlation (Kerby 2014) without zeros; (1, 0) where all are."""
-    stats, difference = import_extra("scipy.stats"), np.asarray(difference, dtype=np.float64)
-    difference = difference[difference != 0]
-    if not len(difference):
-        return 1.0, 0.0
-    ranks = stats.rankdata(np.abs(difference))
-    return float(stats.wilcoxon(difference).pvalue), float((ranks * np.sign(difference)).sum() / ranks.sum())
+    columns = np.stack([np.atleast_2d(np.asarray(column, dtype=np.float64))
+                        for column in (values if statistic else [values])])  # (M, S, N)
+    cells, generator, (number, seeds) = _by_class(columns, classes), np.random.default_rng(0), columns.shape[:2]
+    drawn_seeds = generator.integers(seeds, size=(resamples, seeds))
+    sums, counts = np.zeros((2, number, resamples))
+    for _ in cells:
+        drawn = generator.integers(len(cells), size=resamples)  # a class for each resample
+        for place, cell in enumerate(cells):
+            rows, clips = np.flatnonzero(drawn == place), cell.shape[2]
+            chosen = generator.integers(clips, size=(len(rows), 1, clips))
+            units = cell[:, drawn_seeds[rows][:, :, None], chosen]  # (M, rows, S, clips)
+            sums[:, rows] += np.nansum(units, axis=(2, 3))
+            counts[:, rows] += np.isfinite(units).sum(axis=(2, 3))
+    means = sums / np.where(counts > 0, counts, np.nan)
+    low, high = np.nanquantile(statistic(*means) if statistic else means[0], (level / 2, 1 - level / 2))
+    return float(low), float(high)
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """The p values of one family of tests, corrected after Holm 1979."""
-    ps = np.asarray(ps, dtype=np.float64)
-    order, corrected = np.argsort(ps, kind="stable"), np.empty_like(ps)
-    corrected[order] = np.maximum.accumulate(ps[order] * np.arange(len(ps), 0, -1)).clip(max=1)
-    return corrected.tolist()
+def sign_flip(means) -> float:
+    """Two-sided p of the classes' mean differences (K,): how often chosen signs give a sum as far from 0 (Fisher)."""
+    means = np.asarray(means, dtype=np.float64)
+    if len(means) <= MOST_CLASSES:
+        signs = np.array(list(product((1, -1), repeat=len(means))))
+    else:
+        signs = np.random.default_rng(0).choice((1, -1), (RESAMPLES, len(means)))
+        signs[0] = 1  # the one that was observed
+    return float((np.abs(signs @ means) >= abs(means.sum()) - 1e-9).mean())
 
 
-def verdict(result: Paired, side: int, p: float) -> str:
-    """Of a claim that the first values are larger (side 1) or smaller (-1); p: corrected for all tests."""
-    if p < LEVEL and (result.low > 0 or result.high < 0):
+def verdict(result: Paired, side: int, least: float) -> str:
+    """Of a claim that the first values are larger (side 1) or smaller (-1) by more than `least`, under every seed."""
+    clear = result.low > least or result.high < -least
+    if clear and (result.seeds * result.difference > 0).all():
         return "supported" if result.difference * side > 0 else "contradicted"
     return "not decided"
 
 
-def compare_seeds(first: np.ndarray, second: np.ndarray) -> str:
-    """Whether the difference between two networks "exceeds" that between their seeds, (S,N) and (R,N).
+def _by_class(columns: np.ndarray, classes: Sequence) -> list[np.ndarray]:
+    """The values (M,S,N) of each class; ValueError where there are fewer than two."""
+    names, places = np.unique(np.asarray(list(classes)), return_inverse=True)
+    if len(places) != columns.shape[2] or len(names) < 2:
+        raise ValueError(f"classes: expected those, two or more, of {columns.shape[2]} clips, got {len(names)} "
+                         f"of {len(places)} clips")
+    return [columns[:, :, places == place] for place in range(len(names))]
 
-    It does where it has one sign for all pairs of seeds, each over the clips for which both have a number, and even the
-    smallest is larger than the largest between two seeds of one network (see Bouthillier et al., MLSys 2021). Else it
-    "does not exceed" it, or is "not known" with a single seed.
-    """
-    def mean(a: np.ndarray, b: np.ndarray) -> float:
-        return (a - b)[np.isfinite(a - b)].mean() if np.isfinite(a - b).any() else np.nan
 
-    if min(len(first), len(second)) < 2:
-        return "not known"
-    between = np.array([mean(a, b) for a in first for b in second])
-    within = [mean(a, b) for seeds in (first, second) for a, b in combinations(seeds, 2)]
-    same_sign = (between > 0).all() or (between < 0).all()
-    return "exceeds" if same_sign and np.abs(between).min() > np.abs(within).max() else "does not exceed"
+def _mean(values: np.ndarray) -> np.ndarray:
+    """The mean of the finite values along the last axis, NaN where there are none."""
+    finite = np.isfinite(values)
+    count = finite.sum(axis=-1)
+    return np.where(finite, values, 0).sum(axis=-1) / np.where(count > 0, count, np.nan)
+
