@@ -154,6 +154,33 @@ def test_the_command(folders, root, tmp_path, capsys):
     assert record.read(part).table.equals(record.read(out).table)
 
 
+def test_the_command_makes_the_runs_of_all_that_ships(root, dataset, tmp_path, monkeypatch, capsys):
+    small = recipes.change(recipes.I3D_MOTION, num_frames=8, size=(32, 32))
+    for name, model, seed in (("i3d_motion", I3D(12, width=0.125), 0), ("i3d_motion_seed1", I3D(12, width=0.125), 1),
+                              ("clstm_motion", clstm(), 0), ("i3d_motion-kth", I3D(6, width=0.125), 0)):  # fmt: skip
+        classes = dataset.classes if "kth" not in name else list("abcdef")
+        weights.save(tmp_path / "ships" / f"{name}.safetensors", model, classes,
+                     {"seed": seed, "recipe": recipes.asdict(small)})
+    monkeypatch.setattr(weights, "SHIPPED", tmp_path / "ships")
+    monkeypatch.setenv("INTERP_DATA", str(root))
+    out, runs = tmp_path / "record.parquet", tmp_path / "runs"
+    command = ["record", "--out", str(out), "--runs", str(runs), *"--flavours motion --clips 3 --budget 40".split(),
+               "--gradient", "3"]  # fmt: skip
+    assert main(command) == 0 and "5 of 5 runs to make, at most about " in capsys.readouterr().err
+    table = record.read(out).table
+    sizes = table.groupby(["model", "seed"], sort=False).size().to_dict()
+    assert sizes == {("i3d", 0): 3, ("i3d", 1): 3, ("clstm", 0): 3}
+    made = table[table["error"].isna()]
+    assert made["proven"].notna().all() and (made["forwards"] <= 40).all()
+    for row in made.to_dict("records"):
+        assert len(row["curve"]) == 9 and row["curve"][0] == pytest.approx(row["OS"]) and row["change"] in range(1, 8)
+    for name in ("gradient_mask", "gradient_loss"):
+        assert (made[name].notna() == (made["seed"] == 0)).all()
+    (runs / "i3d_motion_seed1" / "results.parquet").unlink()
+    assert main(command) == 0 and "1 of 5 runs to make" in capsys.readouterr().err
+    assert record.read(out).table.equals(table)
+
+
 def test_the_shipped_record():
     assert record.PATH.stat().st_size <= 3_000_000
     table = record.read().table

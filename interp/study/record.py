@@ -1,4 +1,4 @@
-"""The record: finished results folders of two networks and several seeds as one table, which ships with the book.
+"""The record: what explains the clips of a validation set under two networks of several seeds, as one table.
 
 A row is a clip under one network of one seed; masks and known intervals are lists; the metadata say what made each run.
 """
@@ -10,6 +10,11 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from interp import recipes
+from interp.data import motion, open_dataset
+from interp.data.kth import SUBJECTS
+from interp.data.motion import kth
+from interp.models import weights
 from interp.study import import_extra, measures, results
 from interp.training.log import versions
 
@@ -18,7 +23,8 @@ MODELS = ("i3d", "clstm")
 FLAVOURS = {"motion": "something", "kth": "kth"}  # kind of data -> the paper's dataset that it imitates
 DROPPED = ("index", "label", "target", "guess", "explained", "map", "seconds")  # columns of a results folder
 COLUMNS = {"flavour": "string", "model": "string", "seed": "int32",  # KEY
-           **{name: kind for name, kind in results.COLUMNS.items() if name not in DROPPED}}
+           **{name: kind for name, kind in results.COLUMNS.items() if name not in DROPPED},
+           "gradient_mask": "mask", "gradient_loss": "float64"}  # where the clip was searched by gradient too
 KEY = ("flavour", "model", "seed")
 _key = itemgetter(*KEY)
 
@@ -31,17 +37,52 @@ class Record:
     about: dict[str, Any]
 
 
+def plan(runs: str | Path, *, flavours: Iterable[str] = tuple(FLAVOURS), clips: int = 240, gradient: int = 0,
+         budget: int = 2000) -> list[dict[str, Any]]:
+    """The arguments of `results.write` that explain generated clips with every network that ships, below `runs`.
+
+    Args:
+        flavours: of FLAVOURS. clips: so many of each, the classes taking turns.
+        gradient: for so many of them seed 0 is searched by gradient too. budget: of the exact search.
+    """
+    jobs = []
+    for flavour in flavours:
+        root = motion.prepare() if flavour == "motion" else kth.generate(Path(runs, "kth"), SUBJECTS["validation"])
+        data = {"motion": "motion", "kth": "motion-kth"}[flavour]
+        for path in (path for name in MODELS for path in sorted(weights.SHIPPED.glob(f"{name}_{data}*.safetensors"))
+                     if path.stem.removeprefix(f"{name}_{data}")[:5] in ("", "_seed")):
+            model = weights.read(path)
+            trained, seed = recipes.from_dict(model.record["recipe"]), model.record["seed"]
+            same = {"model": model, "recipe": recipes.MASKS[FLAVOURS[flavour]], "name": path.stem, "maps": False,
+                    "dataset": open_dataset(flavour, root, "validation", trained.num_frames, trained.size),
+                    "source": {"kind": flavour, "root": str(root), "split": "validation"}}
+            jobs.append({"folder": Path(runs, path.stem), "limit": clips, "budget": budget, "curves": True, **same})
+            if gradient and not seed:
+                jobs.append({"folder": Path(runs, f"{path.stem}_gradient"), "limit": gradient, "method": "gradient",
+                             "start": "best-window", "stop": True, **same})
+    return jobs
+
+
 def write(folders: Iterable[str | Path], out: str | Path, onto: Record | None = None) -> Record:
     """Write finished results folders into the Parquet file `out`, beside the runs of the record `onto`; and read it.
 
-    A folder is one network of one training seed; ValueError where those of one flavour differ in clips or search.
+    A folder is one network of one training seed, a second one by gradient fills the columns for that; ValueError where
+    those of one flavour differ in clips or search.
     """
     order = [(flavour, model) for flavour in FLAVOURS.values() for model in MODELS]
     runs = [(_describe_run(folder), folder) for folder in folders]
+    exact = {_key(run): run["weights"]["weights"] for run, _ in runs if run["search"]["method"] == "exact"}
+    second = {_key(run): results.read(folder).table.set_index("id") for run, folder in runs
+              if run["search"]["method"] == "gradient" and exact.get(_key(run)) == run["weights"]["weights"]}
+    runs = [pair for pair in runs if pair[0]["search"]["method"] == "exact" or _key(pair[0]) not in second]
     runs += [(run, None) for run in (onto.about["runs"] if onto else ())]
     runs.sort(key=lambda pair: (order.index(_key(pair[0])[:2]), pair[0]["seed"]))
     tables = [results.read(folder).table.assign(**dict(zip(KEY, _key(run), strict=True))) if folder
               else of(onto.table, *_key(run)) for run, folder in runs]
+    for at, (run, _) in enumerate(runs):
+        if (found := second.get(_key(run))) is not None:
+            columns = {f"gradient_{name}": tables[at]["id"].map(found[name]) for name in ("mask", "loss")}
+            tables[at] = tables[at].assign(**columns)
     rows = [table.astype(object).where(table.notna(), None).to_dict("records") for table in tables]
     runs = [run for run, _ in runs]
     _check_alike(runs, rows)
