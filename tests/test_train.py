@@ -16,7 +16,9 @@ from torch import nn
 from toy import RECIPE, Net, Toy, net
 
 from interp import recipes
+from interp.core.inference import predict, tf32
 from interp.data.video import VideoError
+from interp.models import build
 from interp.models.weights import read
 from interp.training import TrainingError, distributed, log, loop, train
 from interp.training.evaluate import evaluate
@@ -161,6 +163,32 @@ def test_the_rate_of_every_step_by_formula(schedule, warmup):
 def test_bf16_and_sgd_train_too(tmp_path):
     recipe = recipes.change(RECIPE, optimizer="sgd", momentum=0.2, learning_rate=0.1, clip_norm=1.0)
     assert fit(tmp_path, recipe, precision="bf16")["top1"] >= 0.9
+
+
+def test_float32_is_whole_in_every_evaluation_and_rounded_only_where_asked(tmp_path, monkeypatch):
+    switches = torch.backends.cudnn, torch.backends.cuda.matmul
+    seen = []
+
+    class Watching(nn.Module):
+        def forward(self, clips):
+            seen.append((self.training, *(switch.allow_tf32 for switch in switches)))
+            return clips.flatten(1)[:, :2]
+
+    before = [switch.allow_tf32 for switch in switches]
+    predict(Watching(), torch.rand(1, 3, 2, 4, 4))
+    assert seen == [(False, False, False)] and [switch.allow_tf32 for switch in switches] == before
+    with tf32(True):
+        assert all(switch.allow_tf32 for switch in switches)
+    assert [switch.allow_tf32 for switch in switches] == before
+    with pytest.raises(ValueError, match="tf32 is of NVIDIA's GPUs, but the device is cpu"):
+        fit(tmp_path, precision="tf32")
+
+
+@pytest.mark.parametrize("name", ["i3d_motion", "clstm_motion"])
+def test_a_network_is_one_graph_for_the_compiler(name):
+    recipe = recipes.change(recipes.RECIPES[name], num_frames=3, size=(32, 32))
+    found = torch._dynamo.explain(build(recipe.config(2)))(torch.rand(1, 3, 3, 32, 32))
+    assert (found.graph_count, found.graph_break_count) == (1, 0)
 
 
 @pytest.mark.parametrize("name", ["i3d_motion", "clstm_motion"])

@@ -19,8 +19,25 @@ _BATCH_SIZES_THAT_FIT: weakref.WeakKeyDictionary[nn.Module, int] = weakref.WeakK
 
 
 @contextlib.contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Whether a GPU may round float32 to TF32, of 10 bits; PyTorch lets convolutions do so unless it is told."""
+    switches = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = [switch.allow_tf32 for switch in switches]
+    try:
+        for switch in switches:
+            switch.allow_tf32 = allowed
+        yield
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            switch.allow_tf32 = value
+
+
+@contextlib.contextmanager
 def frozen_eval(model: nn.Module) -> Iterator[torch.device | None]:
-    """Run a model in evaluation mode, without gradients of its weights, and restore it; yields its device, if any."""
+    """Run a model in evaluation mode, without gradients of its weights, and restore it; yields its device, if any.
+
+    float32 is float32 within it, on a GPU too.
+    """
     device = _device(model)
     weights = [(weight, weight.requires_grad) for weight in model.parameters()]
     modules = [(module, {name: vars(module)[name] for name in ("training", "dropout") if name in vars(module)})
@@ -30,7 +47,7 @@ def frozen_eval(model: nn.Module) -> Iterator[torch.device | None]:
         for module in model.modules():
             if device and device.type == "cuda" and isinstance(module, nn.RNNBase):
                 module.training, module.dropout = True, 0.0  # cuDNN has no gradient of recurrent layers in evaluation
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), tf32(False):
             yield device
     finally:
         for weight, required in weights:

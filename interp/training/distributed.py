@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-PRECISIONS = ("auto", "bf16", "fp32")
+PRECISIONS = ("auto", "bf16", "tf32", "fp32")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +64,8 @@ def choose_precision(precision: str, device: torch.device) -> str:
     """The precision, with "auto" resolved: "bf16" where the processor computes in it, else "fp32"."""
     if precision not in PRECISIONS:
         raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if precision == "tf32" and device.type != "cuda":
+        raise ValueError(f"precision: tf32 is of NVIDIA's GPUs, but the device is {device}; use fp32 or bf16")
     if precision != "auto":
         return precision
     if device.type == "cuda":

@@ -20,13 +20,14 @@ from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
 from interp import recipes
+from interp.core.inference import tf32
 from interp.data.dataset import list_left_out, to_clip
 from interp.data.loader import ClipLoader
 from interp.models import build, weights
 
 from . import log
 from .augment import augment_clips, derive_seed, draw
-from .distributed import World, choose_precision, world
+from .distributed import World, choose_precision, pick, world
 from .evaluate import evaluate
 
 CHECK_EVERY = 50  # steps between looks at the losses, for each of which the GPU is waited for
@@ -48,7 +49,8 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
         train_set, validation_set: as VideoDataset; for augmentation with `mirror` and `flip` (class -> class).
         resume: continue after the last whole epoch in `out`, if there is one; so always after torchrun restarted.
         device, workers, keep: as in `pick` and ClipLoader. seed: of weights, order, augmentation and dropout.
-        precision: "bf16", "fp32" or "auto": bf16 where the hardware computes in it.
+        precision: "bf16", "tf32" (float32 rounded to 10 bits in a GPU's convolutions and products), "fp32", or "auto":
+            bf16 where the hardware computes in it, else fp32. Evaluations do not use tf32.
         micro_batch: clips at once in one process, by gradient accumulation. None: the process's share of the batch.
         on_error: "skip" leaves clips out that cannot be read and lists them in out/unreadable.txt; "raise" stops.
         progress: None: bars on a terminal, and one line an epoch. False: silence.
@@ -64,7 +66,9 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
     out, resume = Path(out), resume or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
     if list(train_set.classes) != list(validation_set.classes):
         raise ValueError("the training and the validation set do not have the same classes in the same order")
-    with world(device) as group, torch.random.fork_rng([group.device] if group.device.type == "cuda" else []):
+    precision = choose_precision(precision, pick(device))
+    with (world(device) as group, torch.random.fork_rng([group.device] if group.device.type == "cuda" else []),
+          tf32(precision == "tf32")):
         options = {"workers": workers, "keep": keep, "on_error": on_error, "progress": progress is None}
         loaders = [ClipLoader(clips, group.device, **options) for clips in (train_set, validation_set)]
         loader, num_classes = loaders[0], len(train_set.classes)
@@ -74,7 +78,7 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
             raise ValueError(f"a batch of {batch} clips cannot be divided among {group.size} processes in "
                              f"micro-batches of {micro_batch}; choose numbers whose product divides it")
         steps = len(loader) // batch  # the clips left over are used in another epoch
-        precision, shown = choose_precision(precision, group.device), progress is None and group.rank == 0
+        shown = progress is None and group.rank == 0
         torch.manual_seed(derive_seed(seed))
         model = (build(recipe.config(num_classes)) if model is None else model).to(group.device)
         network = group.wrap(torch.compile(model) if compile else model)
