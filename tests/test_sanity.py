@@ -103,9 +103,6 @@ def test_random_masks_test():
 
 def test_baselines_by_hand():
     sample = toy_sample()
-    assert sanity.difference_window(sample.clips[0], 1).tolist() == [0, 0, 1, 0, 0, 0, 0, 0]  # not seen by the model
-    assert sanity.difference_window(sample.clips[0], 3).nonzero()[:, 0].tolist() == [1, 2, 3]
-    assert sanity.difference_window(sample.clips[0], 8).sum() == 8
     numbers, clips, passed = sanity.baselines(sample)
     # central starts of 8 frames: 1-6, 2-5, 3-4; the first that loses the drop is 3-4, frame 5 is not in it
     assert clips["central_length"].tolist() == [2, 2, 2] and clips["central_agreement"].tolist() == [0, 0, 0]

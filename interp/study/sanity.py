@@ -119,10 +119,9 @@ def random_masks_test(sample: EvaluationSample) -> tuple[dict, dict, dict]:
 def baselines(sample: EvaluationSample) -> tuple[dict, dict, dict]:
     """The binary mask beside the central start, the best window and the frames of the largest difference."""
     unmoved = find_masks(**sample.arguments | {"recipe": dataclasses.replace(sample.recipe, iterations=1)})
-    pairs = zip(sample.clips, measures.length(sample.binary_masks).tolist(), strict=True)
     masks = {"found": sample.binary_masks, "central": (unmoved.starts > 0).float(),
              "window": best_windows(**sample.arguments).masks,
-             "difference": torch.stack([difference_window(*pair) for pair in pairs])}
+             "difference": measures.change_windows(sample.binary_masks, measures.largest_change(sample.clips))}
     values = {}
     for name, rows in masks.items():
         scores = sample.scores(rows)
@@ -285,16 +284,6 @@ def fit_permuted_labels(model: nn.Module, train_set: Any, folder: str | Path, ep
         training.train(recipe, train_set, watched, folder, resume=True, device=device, workers=workers, seed=seed,
                        model=new)
     return weights.read(Path(folder) / "best.safetensors").to(device)
-
-
-def difference_window(clip: Tensor, length: int) -> Tensor:
-    """One run (T,) of `length` frames around the frame of a clip (C,T,H,W) that differs most from the one before.
-
-    That frame is in the middle, or one after it for an even length; near an end the run is moved inside.
-    """
-    runs = measures.single_runs(clip.shape[1], length)
-    peak = int(clip.diff(dim=1).abs().mean(dim=(0, 2, 3)).argmax()) + 1 if clip.shape[1] > 1 else 0
-    return runs[min(max(peak - length // 2, 0), len(runs) - 1)]
 
 
 def random_masks(mask: Tensor, generator: torch.Generator, count: int = DRAWN) -> tuple[Tensor, Tensor]:
