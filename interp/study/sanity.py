@@ -7,6 +7,7 @@ weights and permuted labels are after Adebayo et al., "Sanity checks for salienc
 import contextlib
 import copy
 import dataclasses
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from interp import io, recipes, training
 from interp.core.inference import attribute, predict
-from interp.core.masks import find_masks
 from interp.core.windows import best_windows, penalty
 from interp.data.dataset import read_json
 from interp.models import build, weights
@@ -30,14 +30,15 @@ from interp.study.sample import EvaluationSample, Missing, load_clips, plain, se
 from interp.training.evaluate import evaluate
 from interp.training.log import versions
 
-FORMAT = 1  # of checks.json
+FORMAT = 2  # of checks.json
 WORDS = {True: "passed", False: "failed", None: "not decided"}
 SIMILAR = 0.5  # a rank correlation of one half leaves three quarters of the ranks' variance unexplained
+CONTAINED = 0.75  # of the shorter of two masks: three frames of four
 SEARCHES = 3  # stages of random weights for which masks are searched too, from the first to the last
 FITTED = 0.95  # accuracy from which on permuted labels count as learned
 DRAWN = 100  # random masks of each kind for a clip
-BEATEN = 0.95  # share of the random masks that a mask must beat: the usual one in twenty may be luck
-ALIKE = 0.7  # intersection over union; two masks of six frames that lie one frame apart have 5/7 = 0.71
+KINDS = ("scattered", "runs")  # of random masks
+JUDGES = ("freeze", "blur")  # what masks of one length are compared under: that of the search, and another one
 # Changed searches by name: factors of the recipe's prices, and the perturbation.
 LAMBDAS = {f"{key} {word}": ({key: factor}, "freeze") for key in ("lambda1", "lambda2")
            for word, factor in (("halved", 0.5), ("doubled", 2.0))}
@@ -61,9 +62,10 @@ def random_layers(sample: EvaluationSample) -> tuple[dict, dict, dict]:
             median[kind][depth] = clips[kind][-1].nanquantile(0.5)
             flat[kind][depth] = np.mean(np.ptp(np.asarray(values).round(2), axis=1) == 0)
     chance = {kind: between_clip_correlation(values) for kind, values in trained.items()}
-    return ({"stages": names, "median": median, "flat": flat, "chance": chance},
+    last = sample.means({kind: rows[-1] for kind, rows in clips.items()})
+    return ({"stages": names, "median": median, "flat": flat, "chance": chance, "correlation": last},
             {kind: torch.stack(rows, dim=1) for kind, rows in clips.items()},
-            {kind: _differs(median[kind][-1]) for kind in trained})
+            {kind: decide(number, most=SIMILAR) for kind, number in last.items()})
 
 
 def permuted_labels(sample: EvaluationSample, folder: str | Path, clips: int = 240, epochs: int = 40,
@@ -87,41 +89,37 @@ def permuted_labels(sample: EvaluationSample, folder: str | Path, clips: int = 2
         explanations["maps"].append(sample.maps(model, targets).flatten(1))
         values |= {f"{name}_{key}": value for key, value in sample.describe(masks).items()}
     values |= {kind: rank_correlation(*pair) for kind, pair in explanations.items()}
-    medians = {kind: values[kind].nanquantile(0.5) for kind in explanations}
-    numbers = sample.means(values) | {
-        "accuracy": accuracy, "train_clips": len(permuted), "median": medians,
+    numbers = sample.means(values)
+    passed = {kind: decide(numbers[kind], most=SIMILAR) if accuracy >= FITTED else None for kind in explanations}
+    numbers |= {
+        "accuracy": accuracy, "train_clips": len(permuted),
         "chance": {kind: between_clip_correlation(pair[0]) for kind, pair in explanations.items()}}
-    passed = {kind: _differs(median) if accuracy >= FITTED else None for kind, median in medians.items()}
     return numbers, {"ids": shown.ids, **values}, passed
 
 
 def random_masks_test(sample: EvaluationSample) -> tuple[dict, dict, dict]:
-    """The share of random masks, as long as the binary mask, whose score and loss are higher."""
-    masks, scores = sample.binary_masks, sample.scores(sample.binary_masks)
-    lengths, losses = measures.length(masks), penalty(masks, sample.recipe) + scores
-    alone = (lengths == 0) | (lengths == masks.shape[1])  # no other mask has this length
-    values, numbers = {"found": scores, "length": lengths}, {"beaten": {}, "beaten_by_loss": {}}
-    drawn = [random_masks(mask, seeded(sample.seed, f"lot:{name}"))  # the purpose as in the shipped record
-             for mask, name in zip(masks, sample.ids, strict=True)]
-    for kind, others in zip(("scattered", "runs"), map(torch.stack, zip(*drawn, strict=True)), strict=True):
-        other_scores = sample.scores(others)  # (B, DRAWN)
-        other_losses = torch.stack([penalty(rows, sample.recipe) for rows in others]) + other_scores
-        row = {"score": other_scores.mean(dim=1), "share": share_beaten(scores, other_scores),
-               "loss": share_beaten(losses, other_losses)}
-        row = {f"{key}_{kind}": torch.where(alone, torch.nan, value) for key, value in row.items()}
-        numbers["beaten"][kind] = row[f"share_{kind}"].nanquantile(0.5)
-        numbers["beaten_by_loss"][kind] = row[f"loss_{kind}"].nanquantile(0.5)
-        values |= row
-    passed = None if alone.all() else bool(min(numbers["beaten"].values()) >= BEATEN)
-    return numbers | {"drawn": DRAWN, "left_out": alone.sum()}, values, {"masks": passed}
+    """The share of masks as long as the found one whose score is higher, beside that share for a random network.
+
+    No window as long as a proven mask can have a lower score by freezing, whatever the network. So masks are also
+    compared by blurring, which chose none of them, and with what the same search finds in a network that knows nothing.
+    """
+    model = randomise(sample.model, stages(sample.model, sample.clips[:1]), sample.clips, sample.seed)
+    guesses = predict(model, sample.clips, sample.batch_size).argmax(dim=1)
+    random = dataclasses.replace(sample, model=model, explained=guesses)
+    random.masks = random.search()
+    shares, of_random = shares_beaten(sample), shares_beaten(random)
+    values = {**shares, **{f"random_{key}": share for key, share in of_random.items()},
+              **{f"gap_{key}": share - of_random[key] for key, share in shares.items()}}
+    numbers = sample.means(values)
+    passed = decide(*(numbers[f"gap_{kind}_blur"] for kind in KINDS), least=0)
+    return numbers | {"drawn": DRAWN}, values, {"masks": passed}
 
 
 def baselines(sample: EvaluationSample) -> tuple[dict, dict, dict]:
-    """The binary mask beside the central start, the best window and the frames of the largest difference."""
-    unmoved = find_masks(**sample.arguments | {"recipe": dataclasses.replace(sample.recipe, iterations=1)})
-    masks = {"found": sample.binary_masks, "central": (unmoved.starts > 0).float(),
-             "window": best_windows(**sample.arguments).masks,
-             "difference": measures.change_windows(sample.binary_masks, measures.largest_change(sample.clips))}
+    """The binary mask beside the best window and a window round the largest change, which knows no network."""
+    change = measures.largest_change(sample.clips)
+    masks = {"found": sample.binary_masks, "window": best_windows(**sample.arguments).masks,
+             "change": measures.change_windows(sample.binary_masks, change)}
     values = {}
     for name, rows in masks.items():
         scores = sample.scores(rows)
@@ -131,32 +129,36 @@ def baselines(sample: EvaluationSample) -> tuple[dict, dict, dict]:
             values[f"{name}_agreement"] = measures.agreement(rows, sample.known)
             values["chance_agreement"] = measures.chance_agreement(sample.binary_masks, sample.known)
     gaps = {f"{key}_to_{name}": values[f"found_{key}"] - values[f"{name}_{key}"]
-            for name in ("central", "window", "difference") for key in ("score", "loss", "agreement")
-            if f"{name}_{key}" in values}
+            for name in ("window", "change") for key in ("score", "loss", "agreement") if f"{name}_{key}" in values}
     numbers = sample.means(values | gaps)
-    rule = numbers["loss_to_central"], numbers["score_to_difference"]
-    passed = all(gap["high"] < 0 for gap in rule) or (False if any(gap["low"] > 0 for gap in rule) else None)
+    passed = decide(numbers["score_to_change"], most=0)
+    if sample.known is not None:
+        passed = decide(numbers["agreement_to_change"], least=0)
     return numbers, values, {"masks": passed}
 
 
 def compare_searches(sample: EvaluationSample, changes: dict[str, tuple]) -> tuple[dict, dict, dict]:
-    """Each changed search beside the unchanged one; passed where all overlaps with it are large."""
+    """Each changed search beside the unchanged one; passed where the shorter of two masks lies in the other.
+
+    Lengths alone keep the overlap of a short and a long mask small, so what counts is the share of the shorter one.
+    """
     unchanged, numbers = sample.unchanged, {}
     clips = {"length": measures.length(unchanged)}
     for name, (factors, perturbation) in changes.items():
         prices = {key: factor * getattr(sample.recipe, key) for key, factor in factors.items()}
         masks = unchanged if name == "freeze" else sample.search(
             recipe=dataclasses.replace(sample.recipe, **prices), perturbation=perturbation)
-        values = {"overlap": overlap(masks, unchanged), "change": measures.length(masks) - clips["length"],
+        values = {"contained": containment(masks, unchanged), "overlap": overlap(masks, unchanged),
+                  "change": measures.length(masks) - clips["length"],
                   "drop": sample.originals - sample.scores(masks, perturbation),
-                  "strangers": measures.chance_agreement(masks, unchanged), **sample.describe(masks)}
+                  "strangers": chance_containment(masks, unchanged), **sample.describe(masks)}
         clips |= {f"{name}: {key}": value for key, value in values.items()}
         numbers[name] = sample.means(values)
-    passed = all(number["overlap"]["mean"] >= ALIKE for number in numbers.values())
+    passed = decide(*(number["contained"] for name, number in numbers.items() if name != "freeze"), least=CONTAINED)
     return numbers | sample.means({"length": clips["length"]}), clips, {"masks": passed}
 
 
-CHECKS = {"layers": random_layers, "labels": permuted_labels, "random": random_masks_test, "rivals": baselines,
+CHECKS = {"layers": random_layers, "labels": permuted_labels, "random": random_masks_test, "baselines": baselines,
           "lambdas": partial(compare_searches, changes=LAMBDAS),
           "perturbations": partial(compare_searches, changes=PERTURBATIONS)}
 
@@ -301,9 +303,33 @@ def random_masks(mask: Tensor, generator: torch.Generator, count: int = DRAWN) -
     return torch.stack(scattered), runs[torch.randint(len(runs), (count,), generator=generator)]
 
 
-def share_beaten(values: Tensor, others: Tensor) -> Tensor:
-    """The share (B,) of the others (B,N) that are higher than the values (B,); equal ones count half."""
-    return (0.5 + 0.5 * (others - values[:, None]).sign()).mean(dim=1)
+def shares_beaten(sample: EvaluationSample) -> dict[str, Tensor]:
+    """{"KIND_JUDGE": the share (B,) of KINDS of random masks with a higher score; equal ones count half}.
+
+    nan where all frames or none are on, and no other mask has this length.
+    """
+    masks, lengths, shares = sample.binary_masks, measures.length(sample.binary_masks), {}
+    drawn = [random_masks(mask, seeded(sample.seed, f"random:{name}"))
+             for mask, name in zip(masks, sample.ids, strict=True)]
+    for judge in JUDGES:
+        scores = sample.scores(masks, judge)[:, None]
+        for kind, others in zip(KINDS, map(torch.stack, zip(*drawn, strict=True)), strict=True):
+            share = (0.5 + 0.5 * (sample.scores(others, judge) - scores).sign()).mean(dim=1)
+            shares[f"{kind}_{judge}"] = torch.where((lengths == 0) | (lengths == masks.shape[1]), torch.nan, share)
+    return shares
+
+
+def containment(first: Tensor, second: Tensor) -> Tensor:
+    """The share (B,) of the shorter mask's frames that are on in the other one too; nan where a mask is empty."""
+    both = measures.length(((first > 0.5) & (second > 0.5)).float())
+    shorter = measures.length(first).minimum(measures.length(second))
+    return torch.where(shorter > 0, both / shorter, torch.nan)
+
+
+def chance_containment(masks: Tensor, others: Tensor) -> Tensor:
+    """The mean (B,) of `containment` in the others over every place of one run as long as each mask."""
+    runs = [measures.single_runs(masks.shape[1], number) for number in measures.length(masks).tolist()]
+    return torch.stack([containment(rows, row.expand_as(rows)).mean() for rows, row in zip(runs, others, strict=True)])
 
 
 def overlap(first: Tensor, second: Tensor) -> Tensor:
@@ -329,5 +355,8 @@ def between_clip_correlation(values) -> float:
     return float(torch.cat(rows).nanquantile(0.5)) if rows else float("nan")
 
 
-def _differs(median: Tensor) -> bool | None:
-    return None if median.isnan() else bool(median < SIMILAR)
+def decide(*numbers: Mapping[str, float], least: float = -math.inf, most: float = math.inf) -> bool | None:
+    """Whether all numbers' intervals lie between least and most; False where one lies wholly outside, else None."""
+    if all(number["low"] > least and number["high"] < most for number in numbers):
+        return True
+    return False if any(number["high"] < least or number["low"] > most for number in numbers) else None
