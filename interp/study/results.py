@@ -184,7 +184,10 @@ def choose(dataset: Any, limit: int | None, seed: int) -> list[int]:
 
 def explain_clips(model: nn.Module, dataset: Any, indices: Sequence[int], recipe: recipes.MaskRecipe,
                   search: Mapping[str, Any], *, workers: int = 1, on_error: str = "raise", **options) -> list[dict]:
-    """Rows of some clips, explained as `search` (of a run.json) says; options: batch_size and progress."""
+    """Rows of some clips, explained as `search` (of a run.json) says; options: batch_size and progress.
+
+    Maps are held against boxes in the frames of the known interval, where their things move.
+    """
     started, names = time.perf_counter(), list(attribute(model, "classes", list | tuple) or dataset.classes)
     rows, boxes = [], {}
     for index in indices:
@@ -193,8 +196,9 @@ def explain_clips(model: nn.Module, dataset: Any, indices: Sequence[int], recipe
         rows.append({"index": index, "id": sample.id, "label": sample.label, "label_name": label_name,
                      "target": names.index(label_name) if label_name in names else None})
         if truth := sample.meta.get("truth"):
-            rows[-1]["known"] = interval_mask(truth, dataset.num_frames).astype(int).tolist()
-            boxes[index] = [[box for _, box in frame] for frame in frame_boxes(truth, dataset.num_frames)]
+            rows[-1]["known"] = known = interval_mask(truth, dataset.num_frames).astype(int).tolist()
+            boxes[index] = [[box for _, box in frame] * moves for frame, moves in
+                            zip(frame_boxes(truth, dataset.num_frames), known, strict=True)]
     try:
         with ThreadPoolExecutor(workers) as pool:
             clips = list(pool.map(lambda index: to_clip(dataset[index][0]), indices))
