@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     made = parser.add_argument_group("without folders, the runs of the networks that ship, continued if stopped")
     made.add_argument("--runs", default="runs/record", metavar="DIR", help="where they go (%(default)s)")
     made.add_argument("--flavours", nargs="+", choices=record.FLAVOURS, default=[*record.FLAVOURS], help="of the data")
-    made.add_argument("--clips", type=int, default=240, metavar="N", help="of each flavour (%(default)s)")
+    made.add_argument("--clips", type=int, metavar="N", help=f"of each flavour ({record.CLIPS})")
     made.add_argument("--gradient", type=int, default=48, metavar="N", help="of them by gradient too (%(default)s)")
     made.add_argument("--budget", type=int, default=2000, metavar="N", help="clips to score for a mask (%(default)s)")
 
