@@ -57,7 +57,8 @@ def plan(runs: str | Path, *, flavours: Iterable[str] = tuple(FLAVOURS), clips: 
             same = {"model": model, "recipe": recipes.MASKS[FLAVOURS[flavour]], "name": path.stem, "maps": False,
                     "dataset": open_dataset(flavour, root, "validation", trained.num_frames, trained.size),
                     "source": {"kind": flavour, "root": str(root), "split": "validation"}}
-            jobs.append({"folder": Path(runs, path.stem), "limit": clips or CLIPS[flavour], "budget": budget, "curves": True, **same})
+            jobs.append({"folder": Path(runs, path.stem), "limit": clips or CLIPS[flavour], "budget": budget,
+                         "curves": True, **same})
             if gradient and not seed:
                 jobs.append({"folder": Path(runs, f"{path.stem}_gradient"), "limit": gradient, "method": "gradient",
                              "start": "best-window", "stop": True, **same})
