@@ -52,6 +52,6 @@ def _make(args: argparse.Namespace) -> list[Path]:
         passes += passes_of("windows", frames, args.budget, job["recipe"]) * job.get("curves", False)
         hours += job["limit"] * passes * seconds_of(job["model"], torch.rand(1, 3, frames, *job["dataset"].size)) / 3600
     print(f"{len(todo)} of {len(jobs)} runs to make, at most about {hours:.1f} hours", file=sys.stderr)
-    for job in todo:
+    for job in jobs:  # the finished ones too: they are compared with what is asked for
         results.write(**job, progress=True)
     return [job["folder"] for job in jobs]

@@ -50,17 +50,17 @@ def plan(runs: str | Path, *, flavours: Iterable[str] = tuple(FLAVOURS), clips: 
     for flavour in flavours:
         root = motion.prepare() if flavour == "motion" else kth.generate(Path(runs, "kth"), SUBJECTS["validation"])
         data = {"motion": "motion", "kth": "motion-kth"}[flavour]
-        for path in (path for name in MODELS for path in sorted(weights.SHIPPED.glob(f"{name}_{data}*.safetensors"))
-                     if path.stem.removeprefix(f"{name}_{data}")[:5] in ("", "_seed")):
-            model = weights.read(path)
-            trained, seed = recipes.from_dict(model.record["recipe"]), model.record["seed"]
-            same = {"model": model, "recipe": recipes.MASKS[FLAVOURS[flavour]], "name": path.stem, "maps": False,
+        networks = [(name, seed) for name in MODELS for seed in weights.shipped_seeds(name, data)]
+        for name, seed in networks:
+            model, stem = weights.load(name, data, seed), weights.shipped(name, data, seed).stem
+            trained = recipes.from_dict(model.record["recipe"])
+            same = {"model": model, "recipe": recipes.MASKS[FLAVOURS[flavour]], "name": stem, "maps": False,
                     "dataset": open_dataset(flavour, root, "validation", trained.num_frames, trained.size),
                     "source": {"kind": flavour, "root": str(root), "split": "validation"}}
-            jobs.append({"folder": Path(runs, path.stem), "limit": clips or CLIPS[flavour], "budget": budget,
+            jobs.append({"folder": Path(runs, stem), "limit": clips or CLIPS[flavour], "budget": budget,
                          "curves": True, **same})
             if gradient and not seed:
-                jobs.append({"folder": Path(runs, f"{path.stem}_gradient"), "limit": gradient, "method": "gradient",
+                jobs.append({"folder": Path(runs, f"{stem}_gradient"), "limit": gradient, "method": "gradient",
                              "start": "best-window", "stop": True, **same})
     return jobs
 
