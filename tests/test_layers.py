@@ -19,7 +19,7 @@ BANNED = ["TO" + "DO", "FIX" + "ME", "X" * 3, "NotImplemented" + "Error", "pickl
 BANNED += ["weights_only=" + "False"]
 # Lowest layer first; a module imports from its own layer and from lower ones.
 LAYERS = ("recipes", "io", "core", "models", "data", "training", "study", "show", "cli")
-LINES = {"core": 1300, "data/motion": 1200, "": 6500, "later": 800}  # at most; "": all but data/motion and LATER
+LINES = {"core": 1300, "data/motion": 1200, "": 6690, "later": 800}  # at most; "": all but data/motion and LATER
 # Models by name, videos as they expect them, two datasets, other explainers: added when the rest had its size.
 LATER = {"study.wrap", "study.baselines", "data.sampling", "data.kinetics", "data.ucf101", "cli.inspect",
          "cli.model_options", "show.timeline"}  # fmt: skip

@@ -179,6 +179,8 @@ def test_the_command_makes_the_runs_of_all_that_ships(root, dataset, tmp_path, m
     (runs / "i3d_motion_seed1" / "results.parquet").unlink()
     assert main(command) == 0 and "1 of 5 runs to make" in capsys.readouterr().err
     assert record.read(out).table.equals(table)
+    assert main([*command, "--budget", "50"]) == 2  # finished runs of another search
+    assert "search.budget was 40, is 50" in capsys.readouterr().err
 
 
 def test_the_shipped_record():

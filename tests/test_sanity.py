@@ -15,7 +15,7 @@ from interp import recipes  # noqa: E402
 from interp.data import open_dataset  # noqa: E402
 from interp.data.motion import generate  # noqa: E402
 from interp.models import I3D, weights  # noqa: E402
-from interp.study import results, sanity  # noqa: E402
+from interp.study import measures, results, sanity  # noqa: E402
 from interp.study.sample import EvaluationSample, of_rows, open_run, plain, seeded  # noqa: E402
 
 torch.set_num_threads(1)
@@ -121,6 +121,13 @@ def test_a_verdict_follows_the_whole_interval():
 
 def test_baselines_by_hand():
     sample = toy_sample()
+    peak = measures.largest_change(sample.clips[:1])
+
+    def window(number):
+        return measures.change_windows((torch.arange(8) < number)[None], peak)[0]
+
+    assert window(1).tolist() == [0, 0, 1, 0, 0, 0, 0, 0]  # not seen by the model
+    assert window(3).nonzero()[:, 0].tolist() == [1, 2, 3] and window(8).sum() == 8
     numbers, clips, passed = sanity.baselines(sample)
     assert clips["change_score"].tolist() == pytest.approx(sample.originals.tolist(), abs=1e-6)
     assert clips["found_agreement"].tolist() == [1, 1, 1] and clips["change_agreement"].tolist() == [0, 0, 0]

@@ -76,7 +76,7 @@ def test_the_interval_covers_about_as_often_as_it_says():
         values = generator.normal(size=20)[classes] + generator.normal(size=60)
         low, high = statistics.interval(values, classes, resamples=500)
         covered += low < 0 < high
-    assert 85 <= covered <= 100
+    assert 85 <= covered <= 99
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_bf16_and_sgd_train_too(tmp_path):
     assert fit(tmp_path, recipe, precision="bf16")["top1"] >= 0.9
 
 
-def test_float32_is_whole_in_every_evaluation_and_rounded_only_where_asked(tmp_path, monkeypatch):
+def test_float32_is_whole_in_every_evaluation_and_rounded_only_where_asked(tmp_path):
     switches = torch.backends.cudnn, torch.backends.cuda.matmul
     seen = []
 

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     made = parser.add_argument_group("without folders, the runs of the networks that ship, continued if stopped")
     made.add_argument("--runs", default="runs/record", metavar="DIR", help="where they go (%(default)s)")
     made.add_argument("--flavours", nargs="+", choices=record.FLAVOURS, default=[*record.FLAVOURS], help="of the data")
-    made.add_argument("--clips", type=int, default=240, metavar="N", help="of each flavour (%(default)s)")
+    made.add_argument("--clips", type=int, metavar="N", help=f"of each flavour ({record.CLIPS})")
     made.add_argument("--gradient", type=int, default=48, metavar="N", help="of them by gradient too (%(default)s)")
     made.add_argument("--budget", type=int, default=2000, metavar="N", help="clips to score for a mask (%(default)s)")
 
@@ -52,6 +52,6 @@ def _make(args: argparse.Namespace) -> list[Path]:
         passes += passes_of("windows", frames, args.budget, job["recipe"]) * job.get("curves", False)
         hours += job["limit"] * passes * seconds_of(job["model"], torch.rand(1, 3, frames, *job["dataset"].size)) / 3600
     print(f"{len(todo)} of {len(jobs)} runs to make, at most about {hours:.1f} hours", file=sys.stderr)
-    for job in todo:
+    for job in jobs:  # the finished ones too: they are compared with what is asked for
         results.write(**job, progress=True)
     return [job["folder"] for job in jobs]

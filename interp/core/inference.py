@@ -20,7 +20,7 @@ _BATCH_SIZES_THAT_FIT: weakref.WeakKeyDictionary[nn.Module, int] = weakref.WeakK
 
 @contextlib.contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Whether a GPU may round float32 to TF32, of 10 bits; PyTorch lets convolutions do so unless it is told."""
+    """Allow or forbid TF32, in which a GPU rounds float32 to 10 bits; by default PyTorch's convolutions use it."""
     switches = torch.backends.cudnn, torch.backends.cuda.matmul
     before = [switch.allow_tf32 for switch in switches]
     try:

@@ -6,6 +6,7 @@ One safetensors file holds tensors, config, class names and training record. No 
 import hashlib
 import json
 import pickle
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -94,6 +95,12 @@ def shipped(name: str, data: str = "motion", seed: int = 0, suffix: str = ".safe
         names = ", ".join(sorted(p.stem for p in SHIPPED.glob(f"*{suffix}"))) or "none"
         raise ValueError(f"no {suffix} file ships for {name!r} on {data!r} with seed {seed} (there are: {names})")
     return path
+
+
+def shipped_seeds(name: str, data: str = "motion") -> list[int]:
+    """The training seeds of which a network "i3d" or "clstm" ships."""
+    found = (re.fullmatch(rf"{name}_{data}(?:_seed(\d+))?", path.stem) for path in SHIPPED.glob("*.safetensors"))
+    return sorted(int(match[1] or 0) for match in found if match)
 
 
 def load(name: str, data: str = "motion", seed: int = 0) -> nn.Module:

@@ -25,9 +25,13 @@ class CurveResult:
 
     def frames_needed(self, share: float = 0.9, by: str = "window") -> Tensor:
         """The fewest frames (B,) that take `share` of the clip's own score, by "window" or "mask"; T+1 for none."""
-        scores = self.by_window if by == "window" else self.by_mask
-        reached = scores <= (1 - share) * scores[:, :1]
-        return torch.where(reached.any(1), reached.int().argmax(1), scores.shape[1])
+        return frames_needed(self.by_window if by == "window" else self.by_mask, share)
+
+
+def frames_needed(scores: Tensor, share: float) -> Tensor:
+    """The fewest frames (B,) that take `share` of the clip's own score, from a curve (B,T+1); T+1 for none."""
+    reached = scores <= (1 - share) * scores[:, :1]
+    return torch.where(reached.any(1), reached.int().argmax(1), scores.shape[1])
 
 
 def curve(model: nn.Module, clips: Tensor, targets=None, perturbation: str = "freeze", *, budget: int = 600,

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from interp.study import import_extra
-from interp.study.curve import CurveResult
+from interp.study.curve import frames_needed
 
 THRESHOLD, GRID = 0.5, 56  # of blobs: the map is cut at this share of 1, after enlargement to GRID points a side
 UNIFORM_DISTANCE = 0.5411  # mean `Blobs.distance` of points spread evenly over the picture
@@ -209,10 +209,6 @@ def _share(original: Tensor, perturbed: Tensor, frozen: Tensor) -> Tensor:
     return torch.where(original - frozen >= LEAST_DROP, drop(original, perturbed, frozen), torch.nan)
 
 
-def _needed(curves: Tensor) -> Tensor:
-    return CurveResult(curves, curves, curves, curves).frames_needed(HALF)
-
-
 NO_FRAME, NO_BLOB, NO_BOX = "a frame that is on", "a blob in some frame", "a box in a frame whose map is not empty"
 SMALL = f"a drop of at least {LEAST_DROP:g} by freezing the whole clip"
 BOTH_SMALL = f"an RS or FS of at least {RESOLUTION / 2:g}"
@@ -222,8 +218,8 @@ _ROWS = (  # the key, then as in Measure
     ("runs", "runs", "", "runs", runs, "mask"),
     ("first", "first frame", "frames", "first_frame", first_frame, "mask", 2, NO_FRAME),
     ("last", "last frame", "frames", "last_frame", last_frame, "mask", 2, NO_FRAME),
-    ("needed", "frames that take half of the score", "frames", "study.curve.curve", _needed,
-     "curve", 2, "a curve"),
+    ("needed", "frames that take half of the score", "frames", "study.curve.frames_needed",
+     partial(frames_needed, share=HALF), "curve", 2, "a curve"),
     ("drop_freeze", "drop OS − FS", "of the score", "drop", drop, "OS FS", 3),
     ("drop_reverse", "drop OS − RS", "of the score", "drop", drop, "OS RS", 3),
     ("share_freeze", "share of the drop, frozen", _SHARE, "drop", _share, "OS FS frozen", 2, SMALL),

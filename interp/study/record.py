@@ -21,6 +21,7 @@ from interp.training.log import versions
 PATH = Path(__file__).parent / "record_data" / "record.parquet"
 MODELS = ("i3d", "clstm")
 FLAVOURS = {"motion": "something", "kth": "kth"}  # kind of data -> the paper's dataset that it imitates
+CLIPS = {"motion": 240, "kth": 120}  # of the validation set, equally many of each class
 DROPPED = ("index", "label", "target", "guess", "explained", "map", "seconds")  # columns of a results folder
 COLUMNS = {"flavour": "string", "model": "string", "seed": "int32",  # KEY
            **{name: kind for name, kind in results.COLUMNS.items() if name not in DROPPED},
@@ -37,28 +38,29 @@ class Record:
     about: dict[str, Any]
 
 
-def plan(runs: str | Path, *, flavours: Iterable[str] = tuple(FLAVOURS), clips: int = 240, gradient: int = 0,
+def plan(runs: str | Path, *, flavours: Iterable[str] = tuple(FLAVOURS), clips: int | None = None, gradient: int = 0,
          budget: int = 2000) -> list[dict[str, Any]]:
     """The arguments of `results.write` that explain generated clips with every network that ships, below `runs`.
 
     Args:
-        flavours: of FLAVOURS. clips: so many of each, the classes taking turns.
+        flavours: of FLAVOURS. clips: so many of each, the classes taking turns; None: as many as CLIPS says.
         gradient: for so many of them seed 0 is searched by gradient too. budget: of the exact search.
     """
     jobs = []
     for flavour in flavours:
         root = motion.prepare() if flavour == "motion" else kth.generate(Path(runs, "kth"), SUBJECTS["validation"])
         data = {"motion": "motion", "kth": "motion-kth"}[flavour]
-        for path in (path for name in MODELS for path in sorted(weights.SHIPPED.glob(f"{name}_{data}*.safetensors"))
-                     if path.stem.removeprefix(f"{name}_{data}")[:5] in ("", "_seed")):
-            model = weights.read(path)
-            trained, seed = recipes.from_dict(model.record["recipe"]), model.record["seed"]
-            same = {"model": model, "recipe": recipes.MASKS[FLAVOURS[flavour]], "name": path.stem, "maps": False,
+        networks = [(name, seed) for name in MODELS for seed in weights.shipped_seeds(name, data)]
+        for name, seed in networks:
+            model, stem = weights.load(name, data, seed), weights.shipped(name, data, seed).stem
+            trained = recipes.from_dict(model.record["recipe"])
+            same = {"model": model, "recipe": recipes.MASKS[FLAVOURS[flavour]], "name": stem, "maps": False,
                     "dataset": open_dataset(flavour, root, "validation", trained.num_frames, trained.size),
                     "source": {"kind": flavour, "root": str(root), "split": "validation"}}
-            jobs.append({"folder": Path(runs, path.stem), "limit": clips, "budget": budget, "curves": True, **same})
+            jobs.append({"folder": Path(runs, stem), "limit": clips or CLIPS[flavour], "budget": budget,
+                         "curves": True, **same})
             if gradient and not seed:
-                jobs.append({"folder": Path(runs, f"{path.stem}_gradient"), "limit": gradient, "method": "gradient",
+                jobs.append({"folder": Path(runs, f"{stem}_gradient"), "limit": gradient, "method": "gradient",
                              "start": "best-window", "stop": True, **same})
     return jobs
 

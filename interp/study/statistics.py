@@ -27,9 +27,9 @@ def paired(first, second, classes: Sequence, *, resamples: int = RESAMPLES) -> P
                          f"{np.isfinite(first).sum()} and {np.isfinite(second).sum()} finite; leave out other clips")
     difference = first - second
     first, second = (values[np.isfinite(difference)].mean() for values in (first, second))
-    of_classes = [_mean(cell.ravel()) for (cell,) in _by_class(difference[None], classes)]
+    of_classes = [np.nanmean(cell) for (cell,) in _by_class(difference[None], classes)]
     return Paired(first, second, first - second, *interval(difference, classes, resamples=resamples),
-                  sign_flip(of_classes), _mean(difference), difference.shape[1], len(of_classes))
+                  sign_flip(of_classes), np.nanmean(difference, axis=1), difference.shape[1], len(of_classes))
 
 
 def interval(values, classes: Sequence, statistic: Callable | None = None, *, level: float = LEVEL,
@@ -86,11 +86,3 @@ def _by_class(columns: np.ndarray, classes: Sequence) -> list[np.ndarray]:
         raise ValueError(f"classes: expected those, two or more, of {columns.shape[2]} clips, got {len(names)} "
                          f"of {len(places)} clips")
     return [columns[:, :, places == place] for place in range(len(names))]
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    """The mean of the finite values along the last axis, NaN where there are none."""
-    finite = np.isfinite(values)
-    count = finite.sum(axis=-1)
-    return np.where(finite, values, 0).sum(axis=-1) / np.where(count > 0, count, np.nan)
-

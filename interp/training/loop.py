@@ -27,7 +27,7 @@ from interp.models import build, weights
 
 from . import log
 from .augment import augment_clips, derive_seed, draw
-from .distributed import World, choose_precision, pick, world
+from .distributed import World, choose_precision, world
 from .evaluate import evaluate
 
 CHECK_EVERY = 50  # steps between looks at the losses, for each of which the GPU is waited for
@@ -66,9 +66,8 @@ def train(recipe: recipes.TrainRecipe, train_set: Any, validation_set: Any, out:
     out, resume = Path(out), resume or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
     if list(train_set.classes) != list(validation_set.classes):
         raise ValueError("the training and the validation set do not have the same classes in the same order")
-    precision = choose_precision(precision, pick(device))
     with (world(device) as group, torch.random.fork_rng([group.device] if group.device.type == "cuda" else []),
-          tf32(precision == "tf32")):
+          tf32((precision := choose_precision(precision, group.device)) == "tf32")):
         options = {"workers": workers, "keep": keep, "on_error": on_error, "progress": progress is None}
         loaders = [ClipLoader(clips, group.device, **options) for clips in (train_set, validation_set)]
         loader, num_classes = loaders[0], len(train_set.classes)
