@@ -140,17 +140,17 @@ CLSTM_KTH = change(
 
 # --- the networks that the package ships, trained on generated clips; strides keep at least 6x6 map cells ---
 _MOTION = dict(
-    data="motion", num_frames=16, size=(64, 64), optimizer="adamw", batch_size=32, weight_decay=0.01, dropout=0.3,
+    data="motion", num_frames=16, size=(64, 64), optimizer="adamw", weight_decay=0.01, dropout=0.3,
     schedule="cosine", augment=True, label_smoothing=0.05,
     chosen=("epochs", "optimizer", "learning_rate", "batch_size", "weight_decay", "dropout", "schedule", "augment",
             "warmup_epochs", "label_smoothing", "clip_norm", "model_args"))
 I3D_MOTION = TrainRecipe(
-    "i3d_motion", "i3d", epochs=10, learning_rate=0.002, warmup_epochs=1, **_MOTION,
+    "i3d_motion", "i3d", epochs=9, learning_rate=0.002, batch_size=16, warmup_epochs=1, **_MOTION,
     model_args=dict(width=0.25, temporal_strides=(2, 1, 1), spatial_strides=(2, 2, 2, 1, 1), bn_momentum=0.1,
                     pixel_range=_CENTRED))
 CLSTM_MOTION = TrainRecipe(
-    "clstm_motion", "clstm", epochs=9, learning_rate=0.0008, warmup_epochs=0.2, clip_norm=1.0, **_MOTION,
-    model_args=dict(filters=(16, 24, 32), kernel_size=5, strides=(2, 1, 1), pools=(2, 2, 4), padding="same",
+    "clstm_motion", "clstm", epochs=12, learning_rate=0.001, batch_size=32, warmup_epochs=0.2, clip_norm=1.0, **_MOTION,
+    model_args=dict(filters=(16, 24, 32), kernel_size=5, strides=(4, 1, 1), pools=(1, 2, 4), padding="same",
                     gate="sigmoid", bn_momentum=0.1, pixel_range=_CENTRED))
 
 # --- and on generated sequences in KTH's layout: map cells of 8x8 pixels; fewer clips, so smaller batches ---
@@ -158,7 +158,7 @@ _KTH = dict(data="kth", num_frames=32, size=(48, 64), batch_size=16)
 I3D_MOTION_KTH = change(
     I3D_MOTION, name="i3d_motion_kth", epochs=18, model_args=dict(temporal_strides=(2, 2, 1)), **_KTH)
 CLSTM_MOTION_KTH = change(  # two layers of kernels 3x5 with strides of two, as the paper's for KTH
-    CLSTM_MOTION, name="clstm_motion_kth", epochs=8, learning_rate=0.0012, warmup_epochs=0.5, **_KTH,
+    CLSTM_MOTION, name="clstm_motion_kth", epochs=30, learning_rate=0.0012, warmup_epochs=0.5, **_KTH,
     model_args=dict(filters=(8, 16), kernel_size=(3, 5), strides=(2, 2), pools=(2, 2)))
 
 PAPER = (I3D_SOMETHING, I3D_KTH, CLSTM_SOMETHING, CLSTM_KTH)
