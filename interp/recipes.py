@@ -149,7 +149,7 @@ I3D_MOTION = TrainRecipe(
     model_args=dict(width=0.25, temporal_strides=(2, 1, 1), spatial_strides=(2, 2, 2, 1, 1), bn_momentum=0.1,
                     pixel_range=_CENTRED))
 CLSTM_MOTION = TrainRecipe(
-    "clstm_motion", "clstm", epochs=12, learning_rate=0.001, batch_size=32, warmup_epochs=0.2, clip_norm=1.0, **_MOTION,
+    "clstm_motion", "clstm", epochs=16, learning_rate=0.001, batch_size=32, warmup_epochs=0.2, clip_norm=1.0, **_MOTION,
     model_args=dict(filters=(16, 24, 32), kernel_size=5, strides=(4, 1, 1), pools=(1, 2, 4), padding="same",
                     gate="sigmoid", bn_momentum=0.1, pixel_range=_CENTRED))
 
