@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     made.add_argument("--flavours", nargs="+", choices=record.FLAVOURS, default=[*record.FLAVOURS], help="of the data")
     made.add_argument("--clips", type=int, metavar="N", help=f"of each flavour ({record.CLIPS})")
     made.add_argument("--gradient", type=int, default=48, metavar="N", help="of them by gradient too (%(default)s)")
-    made.add_argument("--budget", type=int, default=2000, metavar="N", help="clips to score for a mask (%(default)s)")
+    made.add_argument("--budget", type=int, metavar="N", help=f"clips to score for a mask ({record.BUDGET})")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,9 +47,9 @@ def _make(args: argparse.Namespace) -> list[Path]:
     jobs = record.plan(args.runs, flavours=args.flavours, clips=args.clips, gradient=args.gradient, budget=args.budget)
     todo, hours = [job for job in jobs if not (job["folder"] / "results.parquet").exists()], 0.0
     for job in todo:
-        frames = job["dataset"].num_frames
-        passes = passes_of(job.get("method", "exact"), frames, args.budget, job["recipe"])
-        passes += passes_of("windows", frames, args.budget, job["recipe"]) * job.get("curves", False)
+        frames, budget = job["dataset"].num_frames, job.get("budget", 0)  # no budget: by gradient
+        passes = passes_of(job.get("method", "exact"), frames, budget, job["recipe"])
+        passes += passes_of("windows", frames, budget, job["recipe"]) * job.get("curves", False)
         hours += job["limit"] * passes * seconds_of(job["model"], torch.rand(1, 3, frames, *job["dataset"].size)) / 3600
     print(f"{len(todo)} of {len(jobs)} runs to make, at most about {hours:.1f} hours", file=sys.stderr)
     for job in jobs:  # the finished ones too: they are compared with what is asked for
