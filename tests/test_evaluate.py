@@ -65,9 +65,9 @@ def test_known_scores_reversed():
 
 def test_the_record_that_the_book_shows_is_of_the_shipped_networks():
     record = json.loads((weights.SHIPPED / "carry_over.json").read_text())
-    assert {(scores["model"], scores["seed"]) for scores in record["networks"].values()} == {
+    assert {(scores["model"], scores["seed"]) for scores in record["networks"]} == {
         (name, seed) for name in ("i3d", "clstm") for seed in weights.shipped_seeds(name)}
-    for scores in record["networks"].values():
+    for scores in record["networks"]:
         model = weights.load(scores["model"], "motion", scores["seed"])
         assert scores["sha256"] == model.record["sha256"], "other weights: record again"
         assert scores["count"] == len(scores["rows"]) == 31
@@ -80,7 +80,7 @@ def test_the_record_that_the_book_shows_is_of_the_shipped_networks():
 def test_the_record_is_what_the_networks_predict():
     record = json.loads((weights.SHIPPED / "carry_over.json").read_text())
     data = open_dataset("something", SHARED, "validation", num_frames=16, size=64)
-    for scores in record["networks"].values():
+    for scores in record["networks"]:
         model = weights.load(scores["model"], "motion", scores["seed"])
         for row in scores["rows"][::12]:
             softmax = model(to_clip(data[data.ids.index(row["id"])][0])[None])[0].softmax(0)

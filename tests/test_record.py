@@ -181,6 +181,10 @@ def test_the_command_makes_the_runs_of_all_that_ships(root, dataset, tmp_path, m
     assert record.read(out).table.equals(table)
     assert main([*command, "--budget", "50"]) == 2  # finished runs of another search
     assert "search.budget was 40, is 50" in capsys.readouterr().err
+    for option in ("--budget", "--clips"):  # 0 is a mistake, not the default
+        assert main([*command, "--runs", str(tmp_path / "others"), option, "0"]) == 2
+        assert ": expected at least 1" in capsys.readouterr().err
+    assert {job["budget"] for job in record.plan(runs, flavours=["motion"])} == {record.BUDGET["motion"]}
 
 
 def test_the_shipped_record():

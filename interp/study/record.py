@@ -22,7 +22,7 @@ PATH = Path(__file__).parent / "record_data" / "record.parquet"
 MODELS = ("i3d", "clstm")
 FLAVOURS = {"motion": "something", "kth": "kth"}  # kind of data -> the paper's dataset that it imitates
 CLIPS = {"motion": 240, "kth": 120}  # of the validation set, equally many of each class
-BUDGET = {"motion": 2000, "kth": 1000}  # clips to score for a mask; 2,000 would prove 2 % more of KTH's
+BUDGET = {"motion": 2000, "kth": 1000}  # forward passes a clip; on KTH 2,000 would prove only 2 % more of the masks
 DROPPED = ("index", "label", "target", "guess", "explained", "map", "seconds")  # columns of a results folder
 COLUMNS = {"flavour": "string", "model": "string", "seed": "int32",  # KEY
            **{name: kind for name, kind in results.COLUMNS.items() if name not in DROPPED},
@@ -58,8 +58,8 @@ def plan(runs: str | Path, *, flavours: Iterable[str] = tuple(FLAVOURS), clips: 
             same = {"model": model, "recipe": recipes.MASKS[FLAVOURS[flavour]], "name": stem, "maps": False,
                     "dataset": open_dataset(flavour, root, "validation", trained.num_frames, trained.size),
                     "source": {"kind": flavour, "root": str(root), "split": "validation"}}
-            jobs.append({"folder": Path(runs, stem), "limit": clips or CLIPS[flavour], "curves": True,
-                         "budget": budget or BUDGET[flavour], **same})
+            jobs.append({"folder": Path(runs, stem), "limit": CLIPS[flavour] if clips is None else clips,
+                         "budget": BUDGET[flavour] if budget is None else budget, "curves": True, **same})
             if gradient and not seed:
                 jobs.append({"folder": Path(runs, f"{stem}_gradient"), "limit": gradient, "method": "gradient",
                              "start": "best-window", "stop": True, **same})
