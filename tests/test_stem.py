@@ -80,11 +80,13 @@ def test_no_stem_where_it_would_not_hold_or_not_pay(monkeypatch):
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("chunk", [None, 5])
-def test_windows_are_scored_the_same(name, chunk, monkeypatch):
+def test_masks_are_scored_the_same(name, chunk, monkeypatch):
+    """I3D by its stem, C-LSTM by steps that masks share; soft masks show mixed frames, which have no steps to share."""
     model, clips = network(name)
     monkeypatch.setattr(windows, "STEM_FROM", 1)
-    found = windows.best_windows(model, clips, "freeze", [0, 3, 1], batch_size=chunk)
-    monkeypatch.setattr(windows, "STEM_FROM", 1000)
-    expected = windows.best_windows(model, clips, "freeze", [0, 3, 1])
-    torch.testing.assert_close(found.scores, expected.scores, rtol=1e-9, atol=1e-11)
-    assert found.scores.std(1).min() > 1e-5  # the windows do differ
+    every = windows.windows(6).double()
+    for kind, table in (("freeze", every), ("reverse", every), ("blur", every), ("freeze", 0.8 * every)):
+        found = windows.score_table(model, clips, table, None, SHORT, kind, chunk)
+        expected = torch.stack([model(perturb.apply(kind, clips, mask.expand(3, -1))).softmax(1) for mask in table], 1)
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
+        assert found.std(1).amax(1).min() > 1e-5  # the windows do differ

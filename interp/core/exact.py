@@ -24,7 +24,6 @@ from interp.recipes import SOMETHING_MASK, MaskRecipe
 
 TIE = 1e-6  # losses closer than this count as equal
 SHARE, TREE_SHARE = 32, 256  # masks that are scored together; in a tree, where more of them share more steps
-TREE_PART = 64  # masks of a tree whose states are kept at the same time
 OFF, ONCE, ON = range(3)  # a frame's states: not on, on for the first frame of a reversed run, on
 GROUP, MAX_VISITS = 256, 100_000  # masks looked at together, and in all: most may give a clip scored before
 
@@ -55,11 +54,8 @@ def best_masks(model: nn.Module, clips: Tensor, perturbation: str = "freeze",
                progress: bool | None = None) -> ExactResult:
     """Find the binary mask of least loss of each clip, and prove it within `budget` forward passes a clip.
 
-    Ctrl-C and the budget's end give the best mask so far with its bound. A soft mask can have a lower loss than any
-    binary one, since with beta = 3 an edge over a half-on frame is cheap. Arguments and errors are those of
-    `find_masks`; a ValueError also for negative lambdas. Where the model has
-    `step(frames (N,C,H,W), state | None) -> (output, state)` and `classify(outputs (N,T,...)) -> logits`, masks that
-    begin with the same frames share these steps.
+    Ctrl-C and the budget's end give the best mask so far with its bound. A soft mask can lose less than any binary one:
+    with beta = 3 an edge over a half-on frame is cheap. ValueError as in `find_masks`, and for negative lambdas.
     """
     clips, ids = check_clips(model, clips), check_ids(ids, len(clips))
     targets, originals = predict_targets(model, clips, targets, batch_size, ids)
@@ -73,12 +69,11 @@ def search_exact(model, clips, targets, originals, perturbation, recipe, *, budg
     if budget < 1:
         raise ValueError(f"budget: expected at least 1 forward pass a clip, got {budget}; 2000 prove most clips")
     order, ids = MaskOrder(clips.shape[2], recipe, perturbation), check_ids(ids, len(clips))
-    tree = order.one_source and hasattr(model, "step") and hasattr(model, "classify")
-    score_clip, share = (_score_tree, TREE_SHARE) if tree else (score_table, max(SHARE, batch_size or 0))
+    share = TREE_SHARE if order.one_source and hasattr(model, "step") else max(SHARE, batch_size or 0)
 
     def score(row: int, masks: Tensor) -> list[float]:
         clip, target = clips[row : row + 1], targets[row : row + 1]
-        scores = score_clip(model, clip, masks.to(clip), target, recipe, perturbation, batch_size)  # (1, N)
+        scores = score_table(model, clip, masks.to(clip), target, recipe, perturbation, batch_size)  # (1, N)
         check_finite(scores, ids[row : row + 1], "under a mask")
         return scores[0].tolist()
 
@@ -238,24 +233,3 @@ class _Search:
             self.best = min(self.best, *rows)
             self.scored.update(zip(batch, rows, strict=True))
         return bool(batch)
-
-
-@torch.no_grad()
-def _score_tree(model, clips, masks, targets, recipe, perturbation, batch_size) -> Tensor:
-    """`score_table` of one clip; in lexicographic order masks share the steps over the frames that they begin with."""
-    sources = perturb.time_mixing(perturbation, masks, recipe.reverse_threshold).argmax(2).cpu()  # (N, T)
-    place = torch.tensor(sorted(range(len(sources)), key=sources.tolist().__getitem__))
-    device = next((weight.device for weight in model.parameters()), clips.device)
-    frames, logits = clips[0].transpose(0, 1).to(device), []
-    for rows in sources[place].split(batch_size or TREE_PART):
-        outputs, branch, state = [], None, None
-        for t in range(rows.shape[1]):
-            begins = torch.cat([torch.tensor([True]), (rows[1:, :t + 1] != rows[:-1, :t + 1]).any(1)])
-            first = begins.nonzero()[:, 0]  # of each different beginning one row
-            state = None if t == 0 else tuple(part[branch[first]] for part in state)
-            output, state = model.step(frames[rows[first, t]], state)
-            branch = begins.cumsum(0) - 1  # (N,) the row of output and state that belongs to each mask
-            outputs.append(output[branch])
-        logits.append(model.classify(torch.stack(outputs, dim=1)))
-    scores = torch.cat([part if part.dtype == torch.float64 else part.float() for part in logits]).softmax(1)
-    return torch.empty_like(scores[:, 0]).scatter_(0, place.to(device), scores[:, int(targets[0])])[None]

@@ -15,6 +15,7 @@ from interp.core import inference, perturb
 from interp.recipes import SOMETHING_MASK, MaskRecipe
 
 STEM_FROM = 32  # masks for each clip, from which on the first convolution is computed once
+TREE_PART = 64  # masks of a tree whose states are kept at the same time
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,11 @@ def score_masks(model: nn.Module, clips: Tensor, masks: Tensor, targets: Tensor,
 def score_table(model: nn.Module, clips: Tensor, masks: Tensor, targets: Tensor | None,
                 recipe: MaskRecipe = SOMETHING_MASK, perturbation: str = "freeze",
                 batch_size: int | None = None, bar=None) -> Tensor:
-    """F_c (B,N) of every clip under every one of the masks (N,T); with targets None the softmax (B,N,K)."""
+    """F_c (B,N) of every clip under every one of the masks (N,T); with targets None the softmax (B,N,K).
+
+    Binary masks that begin with the same frames share these steps of a model with `step(frames (N,C,H,W), state | None)
+    -> (output, state)` and `classify(outputs (N,T,...)) -> logits`.
+    """
     def score(mixing: Tensor, source: Tensor) -> Tensor:  # source: one clip, or its responses
         if bar is not None:
             bar.update(len(mixing))
@@ -89,15 +94,38 @@ def score_table(model: nn.Module, clips: Tensor, masks: Tensor, targets: Tensor 
     mixing = perturb.time_mixing(perturbation, masks, recipe.reverse_threshold)
     # Some masks do the same to every clip (freezing frame 0 does nothing): each different matrix is scored once.
     mixing, place = torch.unique(mixing, dim=0, return_inverse=True)
+    tree = hasattr(model, "step") and hasattr(model, "classify") and bool(((mixing == 0) | (mixing == 1)).all())
     tables = []
     with inference.frozen_eval(model) as device, torch.no_grad():
         mixing = mixing.to(device or clips.device)
-        stem = model.stem_for(clips) if len(mixing) >= STEM_FROM and hasattr(model, "stem_for") else None
+        stem = model.stem_for(clips) if len(mixing) >= STEM_FROM and not tree and hasattr(model, "stem_for") else None
         for row, clip in enumerate(clips.split(1)):
             source = stem.responses(clip) if stem else clip.to(mixing.device)
-            table = inference.map_batches(model, partial(score, source=source), mixing, batch_size=batch_size)  # (N, K)
+            table = _score_tree(model, source, mixing, batch_size, bar) if tree else inference.map_batches(
+                model, partial(score, source=source), mixing, batch_size=batch_size)  # (N, K)
             tables.append(table if targets is None else table[:, targets[row]])
     return torch.stack(tables).to(clips.device)[:, place.to(clips.device)]
+
+
+def _score_tree(model, clip: Tensor, mixing: Tensor, batch_size: int | None, bar) -> Tensor:
+    """The softmax (N,K) of one clip under sorted mixings that show one frame of it at a time."""
+    frames, sources = clip[0].transpose(0, 1), mixing.argmax(2).cpu()  # (T, C, H, W), (N, T)
+
+    def logits(part: slice) -> Tensor:
+        rows, outputs, branch, state = sources[part], [], None, None
+        for t in range(rows.shape[1]):
+            begins = torch.cat([torch.tensor([True]), (rows[1:, :t + 1] != rows[:-1, :t + 1]).any(1)])
+            first = begins.nonzero()[:, 0]  # of each different beginning one row
+            state = None if t == 0 else tuple(values[branch[first]] for values in state)
+            output, state = model.step(frames[rows[first, t]], state)
+            branch = begins.cumsum(0) - 1  # (N,) the row of output and state that belongs to each mask
+            outputs.append(output[branch])
+        if bar is not None:
+            bar.update(len(rows))
+        return model.classify(torch.stack(outputs, dim=1))
+
+    table = torch.cat(inference.map_slices(model, logits, len(sources), batch_size or TREE_PART))
+    return (table if table.dtype == torch.float64 else table.float()).softmax(1)
 
 
 def best_windows(model: nn.Module, clips: Tensor, perturbation: str = "freeze",
