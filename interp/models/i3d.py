@@ -27,6 +27,8 @@ class MaxPool3dSame(nn.Module):
         self.kernel, self.stride = kernel, stride
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.is_cpu:  # else pooling takes half of all time where a batch is small: small convolutions change the layout
+            x = x.contiguous(memory_format=torch.channels_last_3d)
         pads = same_padding(x.shape[2:], self.kernel, self.stride)
         if any(s == 1 and before != after for s, (before, after) in zip(self.stride, pads, strict=True)):
             return F.max_pool3d(pad(x, pads, -math.inf), self.kernel, self.stride)
