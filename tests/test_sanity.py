@@ -12,6 +12,7 @@ pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
 
 from interp import recipes  # noqa: E402
+from interp.core.windows import penalty  # noqa: E402
 from interp.data import open_dataset  # noqa: E402
 from interp.data.motion import generate  # noqa: E402
 from interp.models import I3D, weights  # noqa: E402
@@ -105,8 +106,8 @@ def test_random_masks_are_held_against_a_random_network(monkeypatch):
     sample = toy_sample()
     numbers, clips, passed = sanity.random_masks_test(sample)
     assert clips["scattered_freeze"].tolist() == [1, 1, 1] and set(clips) > {"random_runs_blur", "gap_runs_blur"}
+    assert numbers["gap_runs_blur"]["clips"] == 3  # no mask pays in the random network, but a run as long is compared
     monkeypatch.setattr(sanity, "randomise", lambda model, *_: model)  # the same network: nothing is gained
-    sample.masks = sample.search()
     numbers, clips, passed = sanity.random_masks_test(sample)
     assert numbers["gap_runs_blur"]["mean"] == 0 and passed["masks"] is None
 
@@ -135,6 +136,11 @@ def test_baselines_by_hand():
     still = float(torch.tensor([3.0, 0.0]).softmax(0)[1])  # the model's score for a picture that stands still
     assert numbers["found_score"]["mean"] == pytest.approx(still, abs=1e-4) and passed["masks"] is True
     assert numbers["agreement_to_change"]["mean"] == 1
+    sample.masks = torch.eye(8)[[1] * 3]  # freezing frame 0 too changes nothing, and saves an edge
+    cheaper = min(float(penalty(torch.eye(8)[rows].sum(0)[None], sample.recipe)) for rows in ([1], [0, 1]))
+    values = sanity.baselines(sample)[1]
+    assert (values["found_loss"] - values["found_score"]).tolist() == pytest.approx([cheaper] * 3)
+    sample.masks = sample.search()
     sample.known = None
     numbers, clips, passed = sanity.baselines(sample)
     assert "found_agreement" not in clips and passed["masks"] is True  # by its score

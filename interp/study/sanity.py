@@ -22,7 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from interp import io, recipes, training
 from interp.core.inference import attribute, predict
-from interp.core.windows import best_windows, penalty
+from interp.core.windows import best_windows, penalty, score_table
 from interp.data.dataset import read_json
 from interp.models import build, weights
 from interp.study import import_extra, measures, results
@@ -101,12 +101,17 @@ def random_masks_test(sample: EvaluationSample) -> tuple[dict, dict, dict]:
     """The share of masks as long as the found one whose score is higher, beside that share for a random network.
 
     No window as long as a proven mask can have a lower score by freezing, whatever the network. So masks are also
-    compared by blurring, which chose none of them, and with what the same search finds in a network that knows nothing.
+    compared by blurring, which chose none of them, and with the runs as long that freezing chooses in a network that
+    knows nothing, where mostly no mask pays.
     """
     model = randomise(sample.model, stages(sample.model, sample.clips[:1]), sample.clips, sample.seed)
     guesses = predict(model, sample.clips, sample.batch_size).argmax(dim=1)
-    random = dataclasses.replace(sample, model=model, explained=guesses)
-    random.masks = random.search()
+    chosen = []
+    for clip, guess, mask in zip(sample.clips, guesses, sample.binary_masks, strict=True):
+        runs = measures.single_runs(len(mask), int(mask.sum()))
+        scores = score_table(model, clip[None], runs, guess[None], sample.recipe, batch_size=sample.batch_size)
+        chosen.append(runs[scores.argmin()])
+    random = dataclasses.replace(sample, model=model, explained=guesses, masks=torch.stack(chosen))
     shares, of_random = shares_beaten(sample), shares_beaten(random)
     values = {**shares, **{f"random_{key}": share for key, share in of_random.items()},
               **{f"gap_{key}": share - of_random[key] for key, share in shares.items()}}
@@ -123,7 +128,7 @@ def baselines(sample: EvaluationSample) -> tuple[dict, dict, dict]:
     values = {}
     for name, rows in masks.items():
         scores = sample.scores(rows)
-        values |= {f"{name}_score": scores, f"{name}_loss": penalty(rows, sample.recipe) + scores,
+        values |= {f"{name}_score": scores, f"{name}_loss": least_penalty(rows, sample.recipe) + scores,
                    f"{name}_length": measures.length(rows)}
         if sample.known is not None:
             values[f"{name}_agreement"] = measures.agreement(rows, sample.known)
@@ -317,6 +322,12 @@ def shares_beaten(sample: EvaluationSample) -> dict[str, Tensor]:
             share = (0.5 + 0.5 * (sample.scores(others, judge) - scores).sign()).mean(dim=1)
             shares[f"{kind}_{judge}"] = torch.where((lengths == 0) | (lengths == masks.shape[1]), torch.nan, share)
     return shares
+
+
+def least_penalty(masks: Tensor, recipe: recipes.MaskRecipe) -> Tensor:
+    """The cost (B,) of masks where frame 0, which changes no frozen clip, has the value that costs less."""
+    first = torch.tensor([0])
+    return torch.minimum(*(penalty(masks.index_fill(1, first, value), recipe) for value in (0, 1)))
 
 
 def containment(first: Tensor, second: Tensor) -> Tensor:
