@@ -114,7 +114,7 @@ def slider(controls: Sequence[Control], views: Sequence[str], words: Sequence[st
 def table(frame) -> str:
     """Return a pandas DataFrame as a table, nothing cut off."""
     with import_extra("pandas").option_context("display.max_colwidth", None):
-        return frame.to_html(index=False, border=0)
+        return frame.rename_axis(columns=None).to_html(index=False, border=0)  # a name would make a column of its own
 
 
 def data_address(mime: str, content: bytes) -> str:
