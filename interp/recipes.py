@@ -156,7 +156,7 @@ CLSTM_MOTION = TrainRecipe(
 # --- and on generated sequences in KTH's layout: map cells of 8x8 pixels; fewer clips, so smaller batches ---
 _KTH = dict(data="kth", num_frames=32, size=(48, 64), batch_size=16)
 I3D_MOTION_KTH = change(
-    I3D_MOTION, name="i3d_motion_kth", epochs=18, model_args=dict(temporal_strides=(2, 2, 1)), **_KTH)
+    I3D_MOTION, name="i3d_motion_kth", epochs=26, model_args=dict(temporal_strides=(2, 2, 1)), **_KTH)
 CLSTM_MOTION_KTH = change(  # two layers of kernels 3x5 with strides of two, as the paper's for KTH
     CLSTM_MOTION, name="clstm_motion_kth", epochs=40, learning_rate=0.0012, warmup_epochs=0.5, **_KTH,
     model_args=dict(filters=(8, 16), kernel_size=(3, 5), strides=(2, 2), pools=(2, 2)))

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options; what is not given is taken from the folder's run.json."""
     parser.add_argument("folder", metavar="RUN", help="a results folder, as explain --data writes it")
     parser.add_argument("--only", nargs="+", choices=tuple(sanity.CHECKS), help="some of the checks (all)")
+    parser.add_argument("--clips", type=int, default=24, metavar="N", help="the classes taking turns (%(default)s)")
     parser.add_argument("--out", metavar="DIR", help="where the checks go (RUN/checks)")
     model_options.add_model(parser, default="")
     parser.add_argument("--root", metavar="DIR", help="the dataset's folder, if it has moved")
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     dataset, train_set = options.open_split(args, data.get("split", "validation"), *shape), None
     with contextlib.suppress(ValueError):  # not every dataset has a training split
         train_set = options.open_split(args, "train", *shape)
-    clips = sample.open_run(args.folder, model, dataset, train=train_set)
+    clips = sample.open_run(args.folder, model, dataset, clips=args.clips, train=train_set)
     report = sanity.run(clips, out, args.only, progress=True, workers=args.workers)
     for name, check in report["checks"].items():
         print(*(f"{name:13} {part:5}  {verdict['word']}" for part, verdict in check["verdicts"].items()), sep="\n")
