@@ -306,6 +306,8 @@ def test_wrong_models_clips_folders_and_files(tiny, tmp_path):
     about["clips"][1]["OS"] += 0.5
     with pytest.raises(ValueError, match="expected the run's score"):
         of_rows(about, model, validation)
+    with pytest.raises(ValueError, match="expected at least 1, got 0"):
+        open_run(folder, model, validation, clips=0)
     with pytest.raises(ValueError, match="expected finished checks"):
         sanity.read(tmp_path)
     for content, message in (('{"format": 2, "checks"', "is not JSON"), ('{"format": 9}', "format 2")):

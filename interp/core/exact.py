@@ -55,7 +55,7 @@ def best_masks(model: nn.Module, clips: Tensor, perturbation: str = "freeze",
     """Find the binary mask of least loss of each clip, and prove it within `budget` forward passes a clip.
 
     Ctrl-C and the budget's end give the best mask so far with its bound. A soft mask can lose less than any binary one:
-    with beta = 3 an edge over a half-on frame is cheap. ValueError as in `find_masks`, and for negative lambdas.
+    with beta = 3 an edge over a half-on frame is cheap. Arguments and errors as in `find_masks`; lambdas from 0 up.
     """
     clips, ids = check_clips(model, clips), check_ids(ids, len(clips))
     targets, originals = predict_targets(model, clips, targets, batch_size, ids)

@@ -87,8 +87,6 @@ def write(folder: str | Path, model: nn.Module, dataset: Any, recipe: recipes.Ma
         The Results; None in a process of another rank than 0. ValueError for a folder of another run.
     """
     parquet, _ = import_extra("pyarrow.parquet"), import_extra("pandas")
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit: expected at least 1, got {limit}")
     rank, world, exact = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)), method == "exact"
     folder, recipe, chosen = Path(folder), recipe or recipes.SOMETHING_MASK, choose(dataset, limit, seed)
     stop, progress = Stop() if stop is True else stop, progress and rank == 0
@@ -173,6 +171,8 @@ def choose(dataset: Any, limit: int | None, seed: int) -> list[int]:
     """Indices of all clips, or of `limit` drawn ones with the classes taking turns, in the order of the dataset."""
     if not len(dataset):
         raise ValueError("dataset: expected at least one clip, got none")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit: expected at least 1, got {limit}")
     if limit is None or limit >= len(dataset):
         return list(range(len(dataset)))
     drawn, turns = Counter(), {}  # clips so far of each label; for each clip its place among them

@@ -126,13 +126,14 @@ def baselines(sample: EvaluationSample) -> tuple[dict, dict, dict]:
     masks = {"found": sample.binary_masks, "window": best_windows(**sample.arguments).masks,
              "change": measures.change_windows(sample.binary_masks, change)}
     values = {}
+    if sample.known is not None:
+        values["chance_agreement"] = measures.chance_agreement(sample.binary_masks, sample.known)
     for name, rows in masks.items():
         scores = sample.scores(rows)
         values |= {f"{name}_score": scores, f"{name}_loss": least_penalty(rows, sample.recipe) + scores,
                    f"{name}_length": measures.length(rows)}
         if sample.known is not None:
             values[f"{name}_agreement"] = measures.agreement(rows, sample.known)
-            values["chance_agreement"] = measures.chance_agreement(sample.binary_masks, sample.known)
     gaps = {f"{key}_to_{name}": values[f"found_{key}"] - values[f"{name}_{key}"]
             for name in ("window", "change") for key in ("score", "loss", "agreement") if f"{name}_{key}" in values}
     numbers = sample.means(values | gaps)
