@@ -18,6 +18,7 @@ from interp.data.motion import generate  # noqa: E402
 from interp.data.truth import frame_boxes, interval_mask  # noqa: E402
 from interp.models import CLSTM, I3D, weights  # noqa: E402
 from interp.study import measures, record, results  # noqa: E402
+from interp.training import log  # noqa: E402
 
 torch.set_num_threads(1)
 SHORT = recipes.MaskRecipe("short", lambda1=0.01, lambda2=0.02, iterations=3)
@@ -187,8 +188,22 @@ def test_the_command_makes_the_runs_of_all_that_ships(root, dataset, tmp_path, m
     assert {job["budget"] for job in record.plan(runs, flavours=["motion"])} == {record.BUDGET["motion"]}
 
 
-def test_the_shipped_record():
+AIMS = {("something", "i3d"): 0.96, ("something", "clstm"): 0.94, ("kth", "i3d"): 0.88, ("kth", "clstm"): 0.80}
+
+
+def test_the_shipped_record_is_of_networks_that_ship_and_are_trained_alike():
+    found, epochs = record.read(), {}
     assert record.PATH.stat().st_size <= 3_000_000
-    table = record.read().table
-    for (flavour, *_), rows in table.groupby(["flavour", "model", "seed"]):
-        assert rows["label_name"].value_counts().min() >= 20, flavour
+    assert [(run["flavour"], run["model"], run["seed"]) for run in found.about["runs"]] == [
+        (*key, seed) for key in AIMS for seed in range(3)]  # fmt: skip
+    for run in found.about["runs"]:
+        flavour, name, seed = run["flavour"], run["model"], run["seed"]
+        data = {"something": "motion", "kth": "motion-kth"}[flavour]
+        assert run["weights"]["weights"] == weights.weights_hash(weights.load(name, data, seed))
+        lines = log.read(log.shipped_log(name, data, seed))
+        assert max(line["val_top1"] for line in lines) >= AIMS[flavour, name], (flavour, name, seed)
+        assert len(lines) == epochs.setdefault((flavour, name), len(lines)) == run["weights"]["trained_with"]["epochs"]
+        rows = record.of(found.table, flavour, name, seed)
+        assert rows["label_name"].value_counts().min() >= 20 and run["search"]["method"] == "exact"
+        assert rows["proven"].notna().all() and (rows["forwards"] <= record.BUDGET[run["data"]["kind"]]).all()
+        assert (rows["bound"] <= rows["loss"] + 1e-6).all()

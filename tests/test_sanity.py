@@ -316,9 +316,12 @@ def test_wrong_models_clips_folders_and_files(tiny, tmp_path):
             sanity.read(out)
 
 
-def test_shipped_checks():
-    for report in sanity.shipped("motion").values():
-        assert set(report["checks"]) == set(sanity.CHECKS) and len(report["about"]["clips"]) == 24
+@pytest.mark.parametrize("data, count", [("motion", 24), ("kth", 12)])
+def test_shipped_checks(data, count):
+    shipped = sanity.shipped(data)
+    assert [*shipped] == ["i3d", "clstm"]
+    for report in shipped.values():
+        assert set(report["checks"]) == set(sanity.CHECKS) and len(report["about"]["clips"]) == count
         clips = report["checks"]["baselines"]["clips"]  # an exact mask, found within a budget, and the best window
         assert np.mean(np.array(clips["found_loss"]) <= np.array(clips["window_loss"]) + 1e-6) > 0.9
         assert json.dumps(report)  # nothing but JSON values

@@ -137,7 +137,7 @@ def _check_alike(runs: Sequence[Mapping[str, Any]], rows: Sequence[Sequence[Mapp
     for run, clips in zip(runs, rows, strict=True):
         if (key := _key(run)) in seen:
             raise ValueError(f"two runs are of {key}; give each once")
-        parts = {part: results.with_new_names(run)[part] for part in ("recipe", "search")} | {
+        parts = {part: run[part] for part in ("recipe", "search")} | {
             "data": {"size": run["data"]["size"]},
             "clips": {row["id"]: (row["label_name"], *row["known"]) for row in clips}}
         seen[key] = {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}

@@ -144,19 +144,11 @@ def read(folder: str | Path) -> Results:
 
 
 def read_run(folder: str | Path) -> dict[str, Any]:
-    """The run.json of a results folder, with today's names; ValueError without one."""
-    return with_new_names(read_json(Path(folder) / "run.json"))
-
-
-def with_new_names(run: Mapping[str, Any]) -> dict[str, Any]:
-    """A run.json with today's names for what an earlier version named otherwise."""
-    search = {"method": "gradient", "align": "corners", **run["search"]}
-    for name in ("precision", "certify"):  # of the steps: always fp32; whether all windows were scored too
-        search.pop(name, None)
-    if "about" in search:
-        search["explained_class"] = {"guess": "predicted"}.get(about := search.pop("about"), about)
-    return {**run, "recipe": recipes.asdict(recipes.from_dict(run["recipe"])), "search": search,
-            "batch_size": run.get("batch_size", run.get("chunk"))}
+    """The run.json of a results folder; ValueError without one, or where an earlier version wrote it."""
+    run = read_json(path := Path(folder, "run.json"))
+    if not {"method", "align"} <= set(run.get("search", ())):
+        raise ValueError(f"{path}: an earlier version of interp wrote this; explain the clips again into a new folder")
+    return run
 
 
 def progress_message(folder: str | Path) -> str:
