@@ -198,7 +198,7 @@ def test_the_shipped_record_is_of_networks_that_ship_and_are_trained_alike():
         (*key, seed) for key in AIMS for seed in range(3)]  # fmt: skip
     for run in found.about["runs"]:
         flavour, name, seed = run["flavour"], run["model"], run["seed"]
-        data = {"something": "motion", "kth": "motion-kth"}[flavour]
+        data = record.TRAINED_ON[flavour]
         assert run["weights"]["weights"] == weights.weights_hash(weights.load(name, data, seed))
         lines = log.read(log.shipped_log(name, data, seed))
         assert max(line["val_top1"] for line in lines) >= AIMS[flavour, name], (flavour, name, seed)

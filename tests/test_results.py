@@ -17,6 +17,7 @@ pytest.importorskip("pyarrow")
 
 from interp import recipes  # noqa: E402
 from interp.core.explanation import explain  # noqa: E402
+from interp.core.gradcam import grad_cam, normalise  # noqa: E402
 from interp.core.windows import best_windows, penalty  # noqa: E402
 from interp.data import VideoError, open_dataset, to_clip  # noqa: E402
 from interp.data.motion import generate  # noqa: E402
@@ -258,6 +259,14 @@ def test_a_folder_of_an_earlier_version_is_refused(dataset, model, whole, tmp_pa
     for use in (results.read, lambda folder: write(folder, model, dataset, SHORT, shard_size=5)):
         with pytest.raises(ValueError, match="an earlier version of interp wrote this"):
             use(tmp_path / "run")
+
+
+def test_maps_as_the_paper_places_them(dataset, model, tmp_path):
+    found = write(tmp_path / "run", model, dataset.subset([0]), SHORT, align="corners")
+    maps = grad_cam(model, to_clip(dataset[0][0])[None], found.table["explained"].tolist(), align="corners")
+    np.testing.assert_allclose(found.maps[0], normalise(maps)[0], atol=2e-3)
+    with pytest.raises(ValueError, match="search.align was 'corners', is 'field'"):
+        write(tmp_path / "run", model, dataset.subset([0]), SHORT)
 
 
 def test_missing_libraries_name_the_extra(dataset, model, monkeypatch, tmp_path):

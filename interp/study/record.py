@@ -21,6 +21,7 @@ from interp.training.log import versions
 PATH = Path(__file__).parent / "record_data" / "record.parquet"
 MODELS = ("i3d", "clstm")
 FLAVOURS = {"motion": "something", "kth": "kth"}  # kind of data -> the paper's dataset that it imitates
+TRAINED_ON = {"something": "motion", "kth": "motion-kth"}  # flavour -> the data in the names of the networks that ship
 CLIPS = {"motion": 240, "kth": 120}  # of the validation set, equally many of each class
 BUDGET = {"motion": 2000, "kth": 500}  # forward passes a clip; at 32 frames .1 more of the loss takes ten times more
 DROPPED = ("index", "label", "target", "guess", "explained", "map", "seconds")  # columns of a results folder
@@ -50,7 +51,7 @@ def plan(runs: str | Path, *, flavours: Iterable[str] = tuple(FLAVOURS), clips: 
     jobs = []
     for flavour in flavours:
         root = motion.prepare() if flavour == "motion" else kth.generate(Path(runs, "kth"), SUBJECTS["validation"])
-        data = {"motion": "motion", "kth": "motion-kth"}[flavour]
+        data = TRAINED_ON[FLAVOURS[flavour]]
         networks = [(name, seed) for name in MODELS for seed in weights.shipped_seeds(name, data)]
         for name, seed in networks:
             model, stem = weights.load(name, data, seed), weights.shipped(name, data, seed).stem
